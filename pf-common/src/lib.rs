@@ -1,0 +1,5 @@
+//! What the kernel programs and userspace must agree on.
+//!
+//! No allocation, no standard library: the same grammar is fuzzed on the host and verified in the kernel.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,63 @@
+//! What the core is told at its start.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{event::Transport, policy::Policy};
+
+/// Everything that the core needs to know about its surroundings.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// Operator policy.
+    pub policy: Policy,
+    /// Domains whose users we serve and register, in lower case.
+    pub domains: Vec<String>,
+    /// Our SIP addresses, as peers shall see them.
+    pub sip: Vec<SipAddress>,
+    /// Our MSRP addresses, as peers shall see them.
+    pub msrp: Vec<MsrpAddress>,
+    /// Peers (core nodes) whose P-Asserted-Identity we believe.
+    pub trusted: Vec<IpAddr>,
+    /// Next hop for requests towards the far end (SIP URI); absent: the Request-URI decides.
+    pub core_route: Option<String>,
+    /// The Interworking Selection Function (SIP URI), for destinations that are neither SIP nor tel.
+    pub isf_route: Option<String>,
+    /// Value of User-Agent and Server, its first token the CPM release: `CPM-serv/OMA2.2 pf/0.1.0`.
+    pub product: String,
+    /// Key of the mapped Contacts (ANS-12): the same over restarts.
+    pub secret: [u8; 32],
+    /// Users of the embedded registrar.
+    pub users: Vec<User>,
+}
+
+/// A SIP address of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SipAddress {
+    /// Transport protocol.
+    pub transport: Transport,
+    /// Bound socket address.
+    pub bound: SocketAddr,
+    /// Host that peers shall use: an IP literal without brackets, or a name.
+    pub host: String,
+    /// Port that peers shall use.
+    pub port: u16,
+}
+
+/// An MSRP address of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MsrpAddress {
+    /// Host for `a=path` and `c=`: an IP literal without brackets.
+    pub host: IpAddr,
+    /// Port for `a=path` and `m=`.
+    pub port: u16,
+}
+
+/// A user of the embedded registrar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The user's CPM addresses (SIP or tel URIs); the first is the address of record.
+    pub addresses: Vec<String>,
+    /// User name for digest authentication.
+    pub username: String,
+    /// Password for digest authentication.
+    pub password: String,
+}

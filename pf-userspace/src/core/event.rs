@@ -1,0 +1,343 @@
+//! What goes into the core and what comes out of it: the one interface between procedures and sockets.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::sip::{Request, Response};
+
+/// A server transaction, named by the SIP shell. Unique over the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServerTx(pub u64);
+
+/// A client transaction, named by the core. Unique over the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ClientTx(pub u64);
+
+/// A stream connection (TCP, TLS) of the SIP shell, as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FlowId(pub u64);
+
+/// A SIP transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP (RFC 3261 section 18).
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// UDP.
+    Udp,
+}
+
+/// Where a message came from: the socket's truth, never a header's claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// The transport protocol it arrived on.
+    pub transport: Transport,
+    /// The remote socket address.
+    pub addr: SocketAddr,
+    /// Our socket address it arrived at (never a wildcard).
+    pub local: SocketAddr,
+    /// The connection, on stream transports.
+    pub flow: Option<FlowId>,
+}
+
+/// Where a request goes: over `flow` while that lives, else to what `uri` resolves to (RFC 3263).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// A SIP URI: topmost Route, next-hop proxy, ISF or Request-URI.
+    pub uri: String,
+    /// The connection that the device registered over (RFC 5626), if any.
+    pub flow: Option<FlowId>,
+}
+
+/// One input of the core.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// From a media worker.
+    Media(MediaEvent),
+    /// From the SIP shell.
+    Sip(SipEvent),
+    /// A deadline has come.
+    Tick,
+}
+
+/// What the SIP shell reports.
+#[derive(Clone, Debug)]
+pub enum SipEvent {
+    /// The ACK for a 2xx of ours. `tx` is the INVITE it acknowledges where the shell still knows it.
+    Ack {
+        /// The INVITE's server transaction.
+        tx: Option<ServerTx>,
+        /// The ACK itself (its body may be the SDP answer).
+        request: Request,
+    },
+    /// A 2xx of ours was never acknowledged for 64*T1 (RFC 3261 section 13.3.1.4).
+    AckMissing {
+        /// The INVITE's server transaction.
+        tx: ServerTx,
+    },
+    /// A CANCEL for a pending INVITE. The shell has answered the CANCEL itself with 200; the INVITE
+    /// still waits for its 487.
+    Cancelled {
+        /// The INVITE's server transaction.
+        tx: ServerTx,
+        /// The CANCEL, for its Reason.
+        request: Request,
+    },
+    /// A stream connection is gone.
+    FlowClosed {
+        /// Which.
+        flow: FlowId,
+    },
+    /// A new request other than ACK and CANCEL; it waits for [`SipCommand::Respond`].
+    Request {
+        /// Its server transaction.
+        tx: ServerTx,
+        /// Where it came from.
+        from: Peer,
+        /// The request.
+        request: Request,
+    },
+    /// A response, provisional or final. Retransmitted 2xx are answered by the shell and not reported again;
+    /// a 2xx with another To tag (fork) is.
+    Response {
+        /// The client transaction.
+        tx: ClientTx,
+        /// Where it came from.
+        from: Peer,
+        /// The response.
+        response: Response,
+    },
+    /// No final response will come: timer B or F fired, or nothing could be sent.
+    Unanswered {
+        /// The client transaction.
+        tx: ClientTx,
+        /// Why.
+        reason: NoAnswer,
+    },
+}
+
+/// Why a client transaction ends without a final response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// Timer B or F: treat as 408 (RFC 3261 section 8.1.3.1).
+    TimedOut,
+    /// The transport failed or nothing resolved: treat as 503.
+    Unreachable(String),
+}
+
+/// One output of the core.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// For the media worker that owns the stream.
+    Media(MediaCommand),
+    /// For the SIP shell.
+    Sip(SipCommand),
+}
+
+/// What the SIP shell shall do.
+#[derive(Clone, Debug)]
+pub enum SipCommand {
+    /// Acknowledge the 2xx of `tx` with this ACK (no Via: the shell adds it), and again for every
+    /// retransmission of that 2xx.
+    Ack {
+        /// The INVITE's client transaction.
+        tx: ClientTx,
+        /// The ACK.
+        request: Request,
+        /// Where to.
+        hop: Hop,
+    },
+    /// Cancel the pending INVITE `tx`. The shell waits for a provisional response first (RFC 3261 section 9.1).
+    Cancel {
+        /// The INVITE's client transaction.
+        tx: ClientTx,
+        /// Value of the Reason header to send, if any.
+        reason: Option<String>,
+    },
+    /// Send a request in a new client transaction. No Via: the shell adds it.
+    Request {
+        /// Its name, chosen by the core.
+        tx: ClientTx,
+        /// The request.
+        request: Request,
+        /// Where to.
+        hop: Hop,
+    },
+    /// Answer a request. The response is complete but for Via, From, Call-ID and CSeq, which the shell
+    /// copies from the request, and To, which it copies where the response has none.
+    Respond {
+        /// The server transaction.
+        tx: ServerTx,
+        /// The response.
+        response: Response,
+    },
+}
+
+/// One MSRP m-line of one CPM session: the unit that a media worker owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StreamKey(pub u64);
+
+/// One MSRP leg: one m-line of one dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LegKey(pub u64);
+
+/// Whose leg it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LegRole {
+    /// Another device of the user (legs B, C ...): gets copies, decides nothing.
+    Device,
+    /// The other CPM entity (leg F): its answer is what the sender gets.
+    Far,
+    /// The device that originated the session (leg A).
+    Originator,
+}
+
+/// Who opens the TCP connection of a leg, from our side (RFC 4145, RFC 6135).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Setup {
+    /// We connect, and send a SEND at once.
+    Active,
+    /// We wait.
+    Passive,
+}
+
+/// What a media worker shall do.
+#[derive(Clone, Debug)]
+pub enum MediaCommand {
+    /// The peer's side of a leg is known (SDP answer received or sent), or has changed (re-INVITE):
+    /// connect or expect the connection.
+    ConnectLeg {
+        /// Which leg.
+        leg: LegKey,
+        /// The peer's side.
+        remote: RemoteLeg,
+    },
+    /// Release a leg: its connection closes unless another leg uses it. Answered by [`MediaEvent::LegClosed`].
+    CloseLeg {
+        /// Which leg.
+        leg: LegKey,
+    },
+    /// Release a stream with all its legs.
+    CloseStream {
+        /// Which stream.
+        stream: StreamKey,
+    },
+    /// A path URI of ours is given out: SENDs to it belong to this leg.
+    OpenLeg {
+        /// The leg's name, chosen by the core.
+        leg: LegKey,
+        /// The stream it belongs to.
+        stream: StreamKey,
+        /// Whose it is.
+        role: LegRole,
+        /// Our `a=path` URI for this leg.
+        local: String,
+    },
+    /// A stream begins.
+    OpenStream {
+        /// The stream's name, chosen by the core.
+        stream: StreamKey,
+        /// How its messages are switched.
+        policy: StreamPolicy,
+    },
+}
+
+/// The peer's side of a leg, from its SDP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteLeg {
+    /// The whole `a=path`, leftmost (nearest) URI first. To-Path of all we send.
+    pub path: Vec<String>,
+    /// Who connects, from our side.
+    pub setup: Setup,
+    /// `host:port` to connect to where we are active: path (RFC 4975) or c=/m= (RFC 6714).
+    pub connect_to: String,
+    /// Types the peer accepts (`a=accept-types`), `*` included.
+    pub accept_types: Vec<String>,
+    /// Types it accepts inside a wrapper (`a=accept-wrapped-types`).
+    pub accept_wrapped_types: Vec<String>,
+    /// The largest message it wants, in octets (`a=max-size`), if it said so.
+    pub max_size: Option<u64>,
+    /// Compare only the session-id of incoming To-Paths (sessmatch; MED-02, MED-16).
+    pub legacy_matching: bool,
+    /// May we send to it (`a=sendrecv`, `a=recvonly` from its side)?
+    pub may_send: bool,
+}
+
+/// How a stream's messages are switched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamPolicy {
+    /// The far end's SENDs also go to the user's other devices (AMB-34).
+    pub copy_far: bool,
+    /// A device's SENDs go to the far end and to the user's other devices (AMB-34).
+    pub copy_devices: bool,
+}
+
+/// What a media worker reports.
+#[derive(Clone, Debug)]
+pub enum MediaEvent {
+    /// A leg was released on the core's word; its final counters.
+    LegClosed {
+        /// Which leg.
+        leg: LegKey,
+        /// What it carried.
+        counters: LegCounters,
+    },
+    /// A leg's connection failed, or was given up; the leg is closed and needs no [`MediaCommand::CloseLeg`].
+    LegDown {
+        /// Which leg.
+        leg: LegKey,
+        /// Why.
+        reason: LegDown,
+        /// What it carried.
+        counters: LegCounters,
+    },
+    /// A leg has a bound connection.
+    LegUp {
+        /// Which leg.
+        leg: LegKey,
+    },
+}
+
+/// Why a leg went down. Shown to the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LegDown {
+    /// The peer closed or reset the connection.
+    Closed,
+    /// Connecting failed or took too long.
+    ConnectFailed,
+    /// The peer broke MSRP framing.
+    Malformed,
+    /// No connection came, or no answer to a SEND for 30 s (RFC 4975 section 7.1.1).
+    Silent,
+    /// The leg's queue was full: the device reads too slowly (MED-26).
+    Slow,
+}
+
+/// What a leg has carried so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegCounters {
+    /// SENDs with a body received from the peer.
+    pub sends_in: u64,
+    /// SENDs with a body sent to the peer.
+    pub sends_out: u64,
+    /// Octets received from the peer, framing included.
+    pub octets_in: u64,
+    /// Octets sent to the peer, framing included.
+    pub octets_out: u64,
+    /// 200 responses from the peer.
+    pub ok: u64,
+    /// Other responses from the peer.
+    pub errors: u64,
+    /// SENDs that the peer did not answer in time.
+    pub timeouts: u64,
+    /// REPORTs received from the peer.
+    pub reports: u64,
+    /// Messages not copied to this leg: type, size or direction it did not accept.
+    pub unacceptable: u64,
+}

@@ -1,0 +1,112 @@
+//! What the operator decides. One value, read by the procedures, never changed by them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Operator policy for CPM sessions. Every field has a default; the file's `[policy]` table sets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Users (CPM addresses) that may not start a session: `403` with `127 Service not authorised`
+    /// (clause 8.2.2.1 step 1).
+    pub barred: Vec<String>,
+    /// Copy what a user's device sends to the user's other suitable devices (clause 8.2.2.1, direct delivery).
+    pub direct_delivery: bool,
+    /// Refuse clients of another CPM release: `403` with `132 Version not supported`
+    /// (clause 8.2.2.1 step 2). Absent: no check.
+    pub client_version: Option<VersionRule>,
+    /// Let a user ask for anonymity; else `403` with `119 Anonymity not allowed` (clause 8.2.2.1 step 3).
+    pub allow_anonymity: bool,
+    /// Copy what the far end sends to the user's other devices too.
+    pub copy_far: bool,
+    /// Forward what another device of the user sends to the far end, and copy it to the user's other devices.
+    pub copy_devices: bool,
+    /// Invite a device that registers while a session lives into that session.
+    pub late_devices: bool,
+    /// Match MSRP URIs by their session-id only, where the peer's SDP had no `a=msrp-cema`
+    /// (clause 5.2.1.4.1, "sessmatch").
+    pub legacy_matching: bool,
+    /// Session-Expires in seconds towards far end and devices (RFC 4028), at least 90.
+    pub session_expires: u32,
+    /// Smallest Session-Expires accepted from a peer, in seconds, at least 90; below it `422`.
+    pub min_session_expires: u32,
+    /// Seconds that a device may take to answer its INVITE before that leg is cancelled.
+    pub device_answer_seconds: u32,
+    /// How the sender of an INVITE is known.
+    pub identify: Identify,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            barred: Vec::new(),
+            direct_delivery: true,
+            client_version: None,
+            allow_anonymity: true,
+            copy_far: true,
+            copy_devices: true,
+            late_devices: false,
+            legacy_matching: false,
+            session_expires: 1800,
+            min_session_expires: 90,
+            device_answer_seconds: 30,
+            identify: Identify::Registration,
+        }
+    }
+}
+
+impl Policy {
+    /// How long a device may take to answer its INVITE.
+    pub fn device_answer(&self) -> Duration {
+        Duration::from_secs(self.device_answer_seconds.into())
+    }
+}
+
+/// Which CPM releases a client may have, by the `CPM-client/OMA<major>.<minor>` token of its User-Agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum VersionRule {
+    /// Exactly this release.
+    Exact(Release),
+    /// This release or a later one.
+    Minimum(Release),
+}
+
+/// An OMA CPM release, written `2.2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Release {
+    /// Before the dot.
+    pub major: u32,
+    /// After the dot.
+    pub minor: u32,
+}
+
+impl TryFrom<String> for Release {
+    type Error = String;
+    fn try_from(text: String) -> Result<Release, String> {
+        text.split_once('.')
+            .and_then(|(major, minor)| {
+                Some(Release { major: major.parse().ok()?, minor: minor.parse().ok()? })
+            })
+            .ok_or_else(|| format!("`{text}` is not a CPM release: write it like 2.2"))
+    }
+}
+
+impl From<Release> for String {
+    fn from(release: Release) -> String {
+        format!("{}.{}", release.major, release.minor)
+    }
+}
+
+/// How the sender of an INVITE is known. A trusted peer's P-Asserted-Identity always counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identify {
+    /// Digest authentication of every INVITE (`407`).
+    Digest,
+    /// The request comes from the address, or over the connection, of a registered device whose user it claims
+    /// in From or P-Preferred-Identity; else digest authentication.
+    Registration,
+}

@@ -1,0 +1,2 @@
+//! The `pf` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The lab: actors and networks that test `pf` from outside.

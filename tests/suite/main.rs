@@ -1,0 +1,1 @@
+//! Behaviour of `pf` over real sockets, one file each.
