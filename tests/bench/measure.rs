@@ -40,6 +40,23 @@ fn parent(pid: u32) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Lets every thread of `pids` run on one processor only, the first, or on all of them.
+pub(crate) fn place(pids: &[u32], together: bool) {
+    // SAFETY: `cpu_set_t` is plain bits, all zero is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let cpus = if together { 1 } else { std::thread::available_parallelism().map_or(1, |n| n.get().max(2)) };
+    for cpu in 0..cpus.max(1) {
+        // SAFETY: `set` lives through the call, which refuses numbers beyond it.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
+    for task in pids.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten()) {
+        if let Some(task) = task.file_name().to_str().and_then(|name| name.parse().ok()) {
+            // SAFETY: `set` lives through the call. A thread that just ended gives an error that does not matter.
+            unsafe { libc::sched_setaffinity(task, size_of::<libc::cpu_set_t>(), &set) };
+        }
+    }
+}
+
 /// Kernel threads that do network work outside the processes.
 pub(crate) fn softirq_threads() -> Vec<u32> {
     fs::read_dir("/proc")

@@ -14,7 +14,7 @@ use crate::{
     contender::{Contender, Direct, Haproxy, Minimal},
     kamailio::Kamailio,
     load::{Load, Run, Sample},
-    report,
+    measure, report,
 };
 
 /// What to measure.
@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// Milliseconds of load before it
     #[arg(long)]
     warm_up: Option<u64>,
+    /// On which processors load generator and contender run
+    #[arg(long, value_enum, default_value_t = Placement::Auto)]
+    placement: Placement,
     /// Few, short rounds: shows that everything works, not how fast it is
     #[arg(long)]
     quick: bool,
@@ -53,6 +56,29 @@ pub(crate) struct Options {
     /// Directory for table, JSON, plot and logs
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
+}
+
+/// On which processors load generator and contender run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Placement {
+    /// Together where one SEND is in flight, so that two processors never have anything to do at once: else the
+    /// scheduler's choice makes such a run three times as fast or slow. Free otherwise.
+    Auto,
+    /// Wherever the scheduler puts them.
+    Free,
+    /// All on the first processor.
+    Together,
+}
+
+impl Placement {
+    fn together(self, mode: Mode) -> bool {
+        match self {
+            Placement::Auto => mode.connections * mode.depth == 1,
+            Placement::Free => false,
+            Placement::Together => true,
+        }
+    }
 }
 
 /// Connections and depth.
@@ -107,6 +133,7 @@ pub(crate) struct Settings {
     pub(crate) rounds: usize,
     pub(crate) window_ms: u64,
     pub(crate) warm_up_ms: u64,
+    pub(crate) placement: Placement,
     pub(crate) subject: &'static str,
     /// Name and description of each contender.
     pub(crate) contenders: Vec<(&'static str, String)>,
@@ -170,6 +197,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         rounds,
         window_ms: window.as_millis() as u64,
         warm_up_ms: warm_up.as_millis() as u64,
+        placement: options.placement,
         subject,
         contenders: described,
         missing,
@@ -193,7 +221,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                         }
                         let run =
                             Run { lanes: mode.connections, depth: mode.depth, body: *body, warm_up, window };
-                        let result = measure(contender, &mut active, lanes, fanout, &run, options);
+                        let result = measure_one(contender, &mut active, lanes, fanout, &run, options);
                         let (sample, error) = match result {
                             Ok(sample) => (Some(sample), None),
                             Err(error) => (None, Some(format!("{error:#}"))),
@@ -216,7 +244,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// One measurement; starts the contender if it does not run. After an error it is ended.
-fn measure<'a>(
+fn measure_one<'a>(
     contender: &'a dyn Contender,
     active: &mut BTreeMap<&'a str, Active>,
     lanes: usize,
@@ -233,7 +261,11 @@ fn measure<'a>(
         eprintln!("{name}: {lanes} sessions x {fanout} in {:.1} s", begin.elapsed().as_secs_f64());
     }
     let Some(running) = active.get_mut(name) else { bail!("not started") };
+    let mode = Mode { connections: run.lanes, depth: run.depth };
+    let everyone: Vec<u32> = running.pids.iter().copied().chain([std::process::id()]).collect();
+    measure::place(&everyone, options.placement.together(mode));
     let result = running.load.run(run, &running.pids);
+    measure::place(&everyone, false);
     if result.is_err() {
         active.remove(name);
     }

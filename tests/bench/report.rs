@@ -9,7 +9,7 @@ use crate::{
     load::Sample,
     measure::{median, range},
     plot,
-    relay::{Case, Record, Settings},
+    relay::{Case, Placement, Record, Settings},
 };
 
 /// A ratio of the subject to a rival over the rounds.
@@ -49,6 +49,11 @@ pub(crate) fn print_settings(settings: &Settings) {
         "{} interleaved rounds, {} ms each after {} ms of load; closed loop, every octet checked at every sink",
         settings.rounds, settings.window_ms, settings.warm_up_ms
     );
+    match settings.placement {
+        Placement::Auto => println!("1x1: generator and contender on one processor; else where the scheduler puts them"),
+        Placement::Free => println!("generator and contender run where the scheduler puts them"),
+        Placement::Together => println!("generator and contender share one processor"),
+    }
     for (name, about) in &settings.contenders {
         println!("  {name:<14} {about}");
     }
