@@ -241,7 +241,9 @@ mod tests {
 
     #[test]
     fn answers_to_the_nearest_hop() {
-        let text = String::from_utf8(SEND.to_vec()).unwrap().replace("msrp://b:2/y;tcp", "msrp://r:3/z;tcp msrp://b:2/y;tcp");
+        let text = String::from_utf8(SEND.to_vec())
+            .unwrap()
+            .replace("msrp://b:2/y;tcp", "msrp://r:3/z;tcp msrp://b:2/y;tcp");
         let mut out = Vec::new();
         write_ok(&mut out, &parse(text.as_bytes()).unwrap().unwrap(), b"msrp://a:1/x;tcp");
         let answer = parse(&out).unwrap().unwrap();

@@ -32,7 +32,9 @@ impl Contender for Kamailio {
     fn about(&self) -> Result<String> {
         let program = process::find("kamailio").context("kamailio is not installed")?;
         let version = process::version(&program, "-v");
-        Ok(format!("{version}, RFC 4976 relay, {CHILDREN} TCP workers, answers hop by hop, frames up to 10 KB"))
+        Ok(format!(
+            "{version}, RFC 4976 relay, {CHILDREN} TCP workers, answers hop by hop, frames up to 10 KB"
+        ))
     }
 
     fn largest_body(&self) -> usize {
@@ -79,7 +81,8 @@ fn bind(relay: SocketAddr, own: &str) -> Result<(TcpStream, String)> {
     let mut stream = TcpStream::connect(relay)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let tid = format!("auth{:08x}", stream.local_addr()?.port());
-    let auth = format!("MSRP {tid} AUTH\r\nTo-Path: msrp://{relay};tcp\r\nFrom-Path: {own}\r\n-------{tid}$\r\n");
+    let auth =
+        format!("MSRP {tid} AUTH\r\nTo-Path: msrp://{relay};tcp\r\nFrom-Path: {own}\r\n-------{tid}$\r\n");
     stream.write_all(auth.as_bytes())?;
     let mut answer = Vec::new();
     loop {

@@ -46,7 +46,10 @@ impl Link {
             self.begin = 0;
             if self.end * 2 > self.input.len() {
                 if self.input.len() >= LARGEST {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "frame larger than the receive buffer"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "frame larger than the receive buffer",
+                    ));
                 }
                 self.input.resize(self.input.len() * 2, 0);
             }

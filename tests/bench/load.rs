@@ -260,7 +260,8 @@ impl Load {
         if flying > 0 {
             return Some(format!("{flying} transactions are not complete"));
         }
-        let lacks = |lane: usize| self.sinks[lane].iter().map(move |sink| self.senders[lane].first - sink.expected);
+        let lacks =
+            |lane: usize| self.sinks[lane].iter().map(move |sink| self.senders[lane].first - sink.expected);
         let lost: u64 = (0..self.senders.len()).flat_map(lacks).sum();
         (lost > 0).then(|| format!("{lost} copies are missing at the devices"))
     }
@@ -307,9 +308,11 @@ impl Load {
             let octets = frame.octets;
             match frame.kind {
                 Kind::Response(200) => {
-                    let seq = crate::message::sequence_of(frame.tid, lane).context("200 to no SEND of ours")?;
+                    let seq =
+                        crate::message::sequence_of(frame.tid, lane).context("200 to no SEND of ours")?;
                     let sender = &mut self.senders[lane];
-                    let flying = seq.checked_sub(sender.first).and_then(|n| sender.flying.get_mut(n as usize));
+                    let flying =
+                        seq.checked_sub(sender.first).and_then(|n| sender.flying.get_mut(n as usize));
                     let flying = flying.context("200 to a SEND that is not outstanding")?;
                     ensure!(!flying.answered, "two 200 to one SEND");
                     flying.answered = true;
@@ -339,7 +342,8 @@ impl Load {
                 if frame.body.is_some() && sink.take(&frame, lane, &self.body)? && !sink.device {
                     let sender = &mut self.senders[lane];
                     let seq = sink.expected - 1;
-                    let flying = seq.checked_sub(sender.first).and_then(|n| sender.flying.get_mut(n as usize));
+                    let flying =
+                        seq.checked_sub(sender.first).and_then(|n| sender.flying.get_mut(n as usize));
                     let flying = flying.context("a message came that was not sent")?;
                     flying.delivered = true;
                     self.one_way.add(now - flying.sent);

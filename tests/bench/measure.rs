@@ -19,7 +19,9 @@ fn process_run_time(pid: u32) -> u64 {
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         if let Some(parent) = parent(child) {
             children.entry(parent).or_default().push(child);
         }
@@ -49,7 +51,9 @@ pub(crate) fn place(pids: &[u32], together: bool) {
         // SAFETY: `set` lives through the call, which refuses numbers beyond it.
         unsafe { libc::CPU_SET(cpu, &mut set) };
     }
-    for task in pids.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten()) {
+    for task in
+        pids.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten())
+    {
         if let Some(task) = task.file_name().to_str().and_then(|name| name.parse().ok()) {
             // SAFETY: `set` lives through the call. A thread that just ended gives an error that does not matter.
             unsafe { libc::sched_setaffinity(task, size_of::<libc::cpu_set_t>(), &set) };
@@ -75,7 +79,13 @@ pub(crate) fn resident_kib(pids: &[u32]) -> u64 {
     pids.iter()
         .filter_map(|pid| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse::<u64>().ok()
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix("VmRSS:"))?
+                .split_whitespace()
+                .next()?
+                .parse::<u64>()
+                .ok()
         })
         .sum()
 }

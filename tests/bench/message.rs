@@ -21,7 +21,13 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    pub(crate) fn new(to_path: &str, from_path: &str, lane: usize, salt: u32, body: &[u8]) -> Result<Template> {
+    pub(crate) fn new(
+        to_path: &str,
+        from_path: &str,
+        lane: usize,
+        salt: u32,
+        body: &[u8],
+    ) -> Result<Template> {
         ensure!(body.len() >= DIGITS, "a body has at least {DIGITS} octets");
         ensure!(lane < 1 << (4 * LANE), "too many lanes");
         let zeros = "0".repeat(DIGITS);
@@ -35,7 +41,8 @@ impl Template {
         bytes.extend_from_slice(body);
         bytes.extend_from_slice(format!("\r\n-------{tid}$\r\n").as_bytes());
         let id = head.find("Message-ID: ").map_or(0, |at| at + "Message-ID: ".len() + LANE + 1);
-        let places = vec!["MSRP ".len() + LANE, id, head.len(), head.len() + length + "\r\n-------".len() + LANE];
+        let places =
+            vec!["MSRP ".len() + LANE, id, head.len(), head.len() + length + "\r\n-------".len() + LANE];
         Ok(Template { bytes, places })
     }
 

@@ -50,7 +50,11 @@ impl Names {
 }
 
 /// Runs until it is killed. `ready` is called with the address once it listens.
-pub(crate) fn serve(sinks: SocketAddr, fanout: usize, ready: impl FnOnce(SocketAddr) -> Result<()>) -> Result<()> {
+pub(crate) fn serve(
+    sinks: SocketAddr,
+    fanout: usize,
+    ready: impl FnOnce(SocketAddr) -> Result<()>,
+) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut relay = Relay {
         address: listener.local_addr()?,
@@ -193,14 +197,16 @@ impl Relay {
     }
 
     fn writable(&mut self, at: usize) -> io::Result<()> {
-        let Some(conn) = self.conns[at].as_mut().filter(|conn| !conn.pending.is_empty()) else { return Ok(()) };
+        let Some(conn) = self.conns[at].as_mut().filter(|conn| !conn.pending.is_empty()) else {
+            return Ok(());
+        };
         let n = write(&conn.stream, &conn.pending)?;
         conn.pending.drain(..n);
         let source = conn.source.filter(|_| conn.pending.is_empty());
-        if let Some(source) = source {
-            if self.conns[source].as_ref().is_some_and(|conn| conn.paused) {
-                return self.readable(source);
-            }
+        if let Some(source) = source
+            && self.conns[source].as_ref().is_some_and(|conn| conn.paused)
+        {
+            return self.readable(source);
         }
         Ok(())
     }
@@ -273,7 +279,8 @@ fn send(target: &mut Conn, input: &[u8], segments: &[Segment], gather: &mut Vec<
             Err(error) => result = Err(error),
         }
     } else {
-        let slices: Vec<io::IoSlice<'_>> = segments.iter().map(|segment| io::IoSlice::new(piece(segment))).collect();
+        let slices: Vec<io::IoSlice<'_>> =
+            segments.iter().map(|segment| io::IoSlice::new(piece(segment))).collect();
         let mut skip = match (&target.stream).write_vectored(&slices[..slices.len().min(1024)]) {
             Ok(n) => n,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -459,7 +466,8 @@ mod tests {
 
     #[test]
     fn forwards_responses_and_refuses_other_sessions() {
-        let text = b"MSRP abcd1234 200 OK\r\nTo-Path: msrp://r:1/a;tcp\r\nFrom-Path: x\r\n-------abcd1234$\r\n";
+        let text =
+            b"MSRP abcd1234 200 OK\r\nTo-Path: msrp://r:1/a;tcp\r\nFrom-Path: x\r\n-------abcd1234$\r\n";
         let (mut parser, mut held, mut out) = (Parser::new("msrp://r:1/a;tcp"), Vec::new(), Vec::new());
         forward(&mut parser, &mut held, text, &mut out);
         assert_eq!(out, b"MSRP abcd1234 200 OK\r\nTo-Path: T\r\nFrom-Path: F\r\n-------abcd1234$\r\n");

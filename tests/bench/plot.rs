@@ -31,7 +31,8 @@ pub(crate) fn svg(settings: &Settings, summaries: &[Summary]) -> String {
                 .filter(|s| s.case.fanout == *fanout && s.case.mode == *mode && s.relay_us > 0.0)
                 .collect();
             let title = format!("1 -> {fanout}, {} x {} in flight", mode.connections, mode.depth);
-            let _ = writeln!(text, "<g transform=\"translate({},{})\">", column * PANEL.0, 40 + row * PANEL.1);
+            let _ =
+                writeln!(text, "<g transform=\"translate({},{})\">", column * PANEL.0, 40 + row * PANEL.1);
             panel(&mut text, &title, settings, &here);
             text.push_str("</g>\n");
         }
@@ -43,7 +44,8 @@ pub(crate) fn svg(settings: &Settings, summaries: &[Summary]) -> String {
 fn panel(text: &mut String, title: &str, settings: &Settings, here: &[&Summary]) {
     let most = here.iter().map(|s| s.relay_us).fold(0.0, f64::max);
     let bodies: Vec<usize> = here.iter().map(|s| s.case.body).collect::<BTreeSet<_>>().into_iter().collect();
-    let _ = writeln!(text, "<text x=\"10\" y=\"14\" font-weight=\"bold\">{title}: relay CPU per SEND, us</text>");
+    let _ =
+        writeln!(text, "<text x=\"10\" y=\"14\" font-weight=\"bold\">{title}: relay CPU per SEND, us</text>");
     if most <= 0.0 {
         return;
     }
@@ -52,7 +54,9 @@ fn panel(text: &mut String, title: &str, settings: &Settings, here: &[&Summary])
     for (at, body) in bodies.iter().enumerate() {
         let left = 20.0 + group * at as f64;
         for (who, (name, _)) in settings.contenders.iter().enumerate() {
-            let Some(s) = here.iter().find(|s| s.case.body == *body && s.contender == *name) else { continue };
+            let Some(s) = here.iter().find(|s| s.case.body == *body && s.contender == *name) else {
+                continue;
+            };
             let (high, x) = (PLOT * s.relay_us / most, left + bar * who as f64);
             let y = 30.0 + PLOT - high;
             let colour = COLOURS[who % COLOURS.len()];

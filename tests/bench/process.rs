@@ -53,7 +53,8 @@ impl Process {
                 }
             }
         });
-        rx.recv_timeout(wait).map_err(|_| anyhow::anyhow!("no line `{prefix}...` from it; see {}", self.log.display()))
+        rx.recv_timeout(wait)
+            .map_err(|_| anyhow::anyhow!("no line `{prefix}...` from it; see {}", self.log.display()))
     }
 
     /// Waits until `address` accepts connections.
@@ -115,7 +116,10 @@ fn signal(pid: u32, signal: i32) {
 /// The program's path, from PATH and the system directories; `None` if it is not installed.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
-    path.split(':').chain(["/usr/sbin", "/usr/local/sbin"]).map(|dir| Path::new(dir).join(program)).find(|p| p.is_file())
+    path.split(':')
+        .chain(["/usr/sbin", "/usr/local/sbin"])
+        .map(|dir| Path::new(dir).join(program))
+        .find(|p| p.is_file())
 }
 
 /// First line that `program` prints with `argument`, as its version.

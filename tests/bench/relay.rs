@@ -14,7 +14,9 @@ use crate::{
     contender::{Contender, Direct, Haproxy, Minimal},
     kamailio::Kamailio,
     load::{Load, Run, Sample},
-    measure, report,
+    measure,
+    pf::{self, Pf},
+    report,
 };
 
 /// What to measure.
@@ -169,11 +171,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
     let mut all: Vec<Box<dyn Contender>> =
         vec![Box::new(Direct), Box::new(Haproxy), Box::new(Kamailio), Box::new(Minimal)];
+    let binary = pf::binary(options.pf.as_deref());
+    all.push(Box::new(Pf { name: "pf", binary, fast_path: "off" }));
     let (mut described, mut missing) = (Vec::new(), Vec::new());
     for name in &options.contenders {
         ensure!(all.iter().any(|one| one.name() == name), "there is no contender `{name}`");
     }
-    all.retain(|one| options.contenders.is_empty() || options.contenders.iter().any(|name| name == one.name()));
+    all.retain(|one| {
+        options.contenders.is_empty() || options.contenders.iter().any(|name| name == one.name())
+    });
     all.retain(|one| match one.about() {
         Ok(about) => {
             described.push((one.name(), about));
