@@ -11,7 +11,9 @@
 pub mod config;
 pub mod entropy;
 pub mod event;
+pub mod mapped_contact;
 pub mod policy;
+pub mod sdp;
 pub mod sip;
 pub mod time;
 pub mod view;

@@ -1,5 +1,8 @@
 //! What the operator decides. One value, read by the procedures, never changed by them.
 
+pub mod privacy;
+pub mod version;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
