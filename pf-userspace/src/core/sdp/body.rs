@@ -255,7 +255,8 @@ mod tests {
             ("content-disposition".to_owned(), "recipient-list".to_owned()),
         ];
         let list = Part { headers, body: Bytes::from_static(LIST) };
-        let (content_type, body) = join_body(&Bytes::from_static(b"v=0\r\n"), &[list.clone()], "b1");
+        let (content_type, body) =
+            join_body(&Bytes::from_static(b"v=0\r\n"), std::slice::from_ref(&list), "b1");
         (content_type, body, list)
     }
 
