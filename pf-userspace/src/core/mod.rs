@@ -11,7 +11,11 @@
 pub mod config;
 pub mod entropy;
 pub mod event;
+pub mod identity;
+pub mod mapped_contact;
 pub mod policy;
+pub mod registry;
+pub mod sdp;
 pub mod sip;
 pub mod time;
 pub mod view;

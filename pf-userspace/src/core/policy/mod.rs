@@ -1,5 +1,8 @@
 //! What the operator decides. One value, read by the procedures, never changed by them.
 
+pub mod privacy;
+pub mod version;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +38,10 @@ pub struct Policy {
     pub device_answer_seconds: u32,
     /// How the sender of an INVITE is known.
     pub identify: Identify,
+    /// Shortest registration that the embedded registrar takes, in seconds; below it `423`.
+    pub registration_min_seconds: u32,
+    /// Longest registration that it gives, in seconds.
+    pub registration_max_seconds: u32,
 }
 
 impl Default for Policy {
@@ -52,6 +59,8 @@ impl Default for Policy {
             min_session_expires: 90,
             device_answer_seconds: 30,
             identify: Identify::Registration,
+            registration_min_seconds: 60,
+            registration_max_seconds: 3600,
         }
     }
 }
