@@ -216,6 +216,18 @@ pub const OPTIONS: &[OptionDoc] = &[
          as that user's; others are challenged.",
     ),
     option(
+        "policy.registration_min_seconds",
+        Kind::Integer(1, 86_400, "seconds"),
+        "60",
+        "Shortest registration that is accepted; a REGISTER that asks for less gets `423` (RFC 3261 section 10.3).",
+    ),
+    option(
+        "policy.registration_max_seconds",
+        Kind::Integer(60, 31_536_000, "seconds"),
+        "3600",
+        "Longest registration: a REGISTER that asks for more, or for nothing, gets this.",
+    ),
+    option(
         "admin.socket",
         Kind::Path,
         "\"/run/pf/pf.sock\"",

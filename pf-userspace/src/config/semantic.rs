@@ -108,6 +108,14 @@ fn policy(source: &mut Source<'_>, config: &Config) {
             "raise session_expires or lower min_session_expires",
         );
     }
+    if policy.registration_max_seconds < policy.registration_min_seconds {
+        source.note(
+            Error,
+            "policy.registration_max_seconds",
+            format!("it is below registration_min_seconds ({} s)", policy.registration_min_seconds),
+            "raise registration_max_seconds or lower registration_min_seconds",
+        );
+    }
     if !policy.direct_delivery && policy.late_devices {
         source.note(
             Warning,

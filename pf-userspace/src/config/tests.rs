@@ -189,3 +189,18 @@ password = \"b\"
     assert!(users.is_empty());
     assert_eq!(lines.len(), 4, "{findings:#?}");
 }
+
+#[test]
+fn the_readme_shows_files_without_errors() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2, "a configuration and a users file");
+    let folder = std::env::temp_dir().join(format!("pf-readme-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("users.toml"), blocks[1]).unwrap();
+    let checked = check(&folder.join("pf.toml"), blocks[0]);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(checked.errors(), 0, "{:#?}", checked.findings);
+    assert_eq!(checked.users.len(), 1);
+}
