@@ -3,3 +3,4 @@
 //! [`core`] holds the procedures (sans-IO); everything else is shell around it.
 
 pub mod core;
+pub mod msrp;

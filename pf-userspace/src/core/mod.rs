@@ -11,6 +11,7 @@
 pub mod config;
 pub mod entropy;
 pub mod event;
+pub mod media;
 pub mod policy;
 pub mod sip;
 pub mod time;
