@@ -25,6 +25,9 @@ pub struct Policy {
     pub copy_far: bool,
     /// Forward what another device of the user sends to the far end, and copy it to the user's other devices.
     pub copy_devices: bool,
+    /// Refuse an INVITE whose P-Asserted-Service or P-Preferred-Service is no CPM session with `403`
+    /// (clause 8.2.2.1 step 4.h).
+    pub refuse_other_services: bool,
     /// Invite a device that registers while a session lives into that session.
     pub late_devices: bool,
     /// Match MSRP URIs by their session-id only, where the peer's SDP had no `a=msrp-cema`
@@ -53,6 +56,7 @@ impl Default for Policy {
             allow_anonymity: true,
             copy_far: true,
             copy_devices: true,
+            refuse_other_services: false,
             late_devices: false,
             legacy_matching: false,
             session_expires: 1800,

@@ -280,10 +280,7 @@ mod tests {
         assert_eq!(bye.uri, "sip:ann@10.0.0.1:5070;transport=tcp");
         assert_eq!(routes(&bye), ["<sip:p2@core:5060;lr>", "<sip:p1@core;lr;x=1>", "<sip:p0@core;lr>"]);
         assert_eq!(hop, Hop { uri: "sip:p2@core:5060;lr".into(), flow: Some(FlowId(4)) });
-        assert_eq!(
-            bye.headers.get("To"),
-            Some("\"Ann <;>\" <sip:ann@example.org;user=phone>;epid=7;tag=a1")
-        );
+        assert_eq!(bye.headers.get("To"), Some("\"Ann <;>\" <sip:ann@example.org;user=phone>;epid=7;tag=a1"));
         assert_eq!(bye.headers.get("From"), Some("<sip:bob@example.org>;tag=b1"));
         assert_eq!(bye.headers.get("CSeq"), Some("1 BYE"));
 
