@@ -8,3 +8,4 @@ pub mod config;
 pub mod core;
 pub mod run;
 pub mod sip;
+pub mod msrp;
