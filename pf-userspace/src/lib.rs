@@ -2,4 +2,9 @@
 //!
 //! [`core`] holds the procedures (sans-IO); everything else is shell around it.
 
+pub mod admin;
+pub mod cli;
+pub mod config;
 pub mod core;
+pub mod sip;
+pub mod run;

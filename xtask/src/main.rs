@@ -1,25 +1,91 @@
-//! Dispatches the project's tasks.
+//! `cargo xtask TASK`: the project's tasks. CI calls the same names as people do.
 
-use std::process::{Command, ExitCode};
+mod bench;
+mod conformance;
+mod demo;
+mod lint;
+mod probe;
+mod setup;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// The project's tasks
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true, max_term_width = 100)]
+struct Args {
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Measure against other relays: `cargo xtask bench relay`, more arguments go to pf-bench
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Which benchmark, and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<String>,
+    },
+    /// Make docs/conformance.md: every row of docs/rows.toml with the tests that show it
+    Conformance {
+        /// Change nothing; fail if the page is not up to date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build pf and show a chat over four devices, message by message
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Arguments for `pf-lab demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<String>,
+    },
+    /// Check format, warnings and generated documents
+    Lint,
+    /// Ask a node how it treats CPM sessions: `cargo xtask probe HOST:PORT`
+    #[command(disable_help_flag = true)]
+    Probe {
+        /// Arguments for `pf-lab probe`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "HOST:PORT")]
+        arguments: Vec<String>,
+    },
+    /// Install the programs that tests, demo and benchmarks need, where they are missing
+    Setup,
+    /// Run every test; none is skipped for a missing program or right
+    #[command(disable_help_flag = true)]
+    Test {
+        /// Arguments for `cargo test`, such as a part of a test's name
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<String>,
+    },
+}
 
 fn main() -> ExitCode {
-    let task = std::env::args().nth(1).unwrap_or_default();
-    let steps: &[&[&str]] = match task.as_str() {
-        "lint" => &[
-            &["fmt", "--all", "--check"],
-            &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
-        ],
-        "test" => &[&["test", "--workspace"]],
-        _ => {
-            eprintln!("usage: cargo xtask lint|test");
-            return ExitCode::from(2);
-        }
+    let done = match Args::parse().task {
+        None => return usage(),
+        Some(Task::Bench { arguments }) => bench::run(&arguments),
+        Some(Task::Conformance { check }) => conformance::run(check),
+        Some(Task::Demo { arguments }) => demo::run(&arguments),
+        Some(Task::Lint) => lint::run(),
+        Some(Task::Probe { arguments }) => probe::run(&arguments),
+        Some(Task::Setup) => setup::run(),
+        Some(Task::Test { arguments }) => test::run(&arguments),
     };
-    for step in steps {
-        match Command::new("cargo").args(*step).status() {
-            Ok(status) if status.success() => {}
-            _ => return ExitCode::FAILURE,
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    match Args::command().print_help() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }

@@ -31,7 +31,7 @@ pub enum Transport {
 }
 
 /// Where a message came from: the socket's truth, never a header's claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Peer {
     /// The transport protocol it arrived on.
     pub transport: Transport,

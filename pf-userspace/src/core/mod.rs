@@ -11,11 +11,18 @@
 pub mod config;
 pub mod entropy;
 pub mod event;
+pub mod identity;
+pub mod mapped_contact;
 pub mod policy;
+pub mod registry;
+pub mod sdp;
+pub mod session;
+pub mod shard;
 pub mod sip;
 pub mod time;
 pub mod view;
 
 pub use entropy::Entropy;
 pub use event::{Command, Event};
+pub use shard::Shard;
 pub use time::Time;

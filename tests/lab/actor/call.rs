@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::Party;
 use crate::{
-    msrp::{Endpoint, Media, Role},
+    msrp::{Endpoint, Media, Negotiated, Role, Side},
     sip::{ClientTx, Dialog, Message, Sdp, SdpOptions, ServerRequest, authorization},
     wait::SOON,
 };
@@ -30,12 +30,15 @@ pub struct Invited {
     pub(crate) party: Party,
 }
 
-/// An established session.
-pub struct Call {
+/// An established session with a running MSRP endpoint.
+pub type Call = Session<Endpoint>;
+
+/// An established session; `M` is its media side.
+pub struct Session<M> {
     /// The SIP dialog.
     pub dialog: Dialog,
-    /// The MSRP endpoint.
-    pub media: Endpoint,
+    /// The MSRP endpoint, or what it is to be made of.
+    pub media: M,
     /// The INVITE, ours or the peer's.
     pub invite: Message,
     /// Its 200, the peer's or ours.
@@ -101,14 +104,19 @@ impl Calling {
 
     /// Goes on from a 200 that [`Calling::last`] has given.
     pub async fn acknowledge(self, answer: Message) -> Result<Call> {
+        Ok(self.negotiate(answer).await?.start())
+    }
+
+    /// Acknowledges the 200, and leaves the MSRP connection to the caller.
+    pub async fn negotiate(self, answer: Message) -> Result<Session<Negotiated>> {
         let invite = self.tx.request.clone();
         let dialog = Dialog::caller(&self.party.agent, &invite, &answer, self.requests, self.tx.transport)?;
         dialog.ack(invite.cseq(), None).await?;
         let peer_sdp = Sdp::parse(&answer.body).context("SDP answer")?;
         let line = peer_sdp.msrp()?;
         let role = Role::of(self.setup.as_deref(), line.attribute("setup"), true)?;
-        let media = self.media.start(role, line)?;
-        Ok(Call { dialog, media, invite, answer, peer_sdp, party: self.party })
+        let media = Negotiated::new(self.media, role, line)?;
+        Ok(Session { dialog, media, invite, answer, peer_sdp, party: self.party })
     }
 
     /// Waits for the refusal.
@@ -154,6 +162,16 @@ impl Invited {
         sdp: &SdpOptions,
         edit: impl FnOnce(&mut Message),
     ) -> Result<Call> {
+        Ok(self.negotiate(peer_sdp, sdp, edit).await?.start())
+    }
+
+    /// Accepts, and leaves the MSRP connection to the caller.
+    pub async fn negotiate(
+        self,
+        peer_sdp: Sdp,
+        sdp: &SdpOptions,
+        edit: impl FnOnce(&mut Message),
+    ) -> Result<Session<Negotiated>> {
         let party = self.party;
         let line = peer_sdp.msrp()?;
         let role = Role::of(sdp.setup.as_deref(), line.attribute("setup"), false)?;
@@ -175,14 +193,32 @@ impl Invited {
         answer.set_body("application/sdp", media.sdp(sdp));
         edit(&mut answer);
         let dialog = Dialog::callee(&party.agent, &self.request)?;
-        let media = media.start(role, line)?;
+        let media = Negotiated::new(media, role, line)?;
         self.request.respond(answer.clone()).await?;
         let invite = self.request.message.clone();
-        Ok(Call { dialog, media, invite, answer, peer_sdp, party })
+        Ok(Session { dialog, media, invite, answer, peer_sdp, party })
     }
 }
 
-impl Call {
+impl Session<Negotiated> {
+    fn start(self) -> Call {
+        self.map(Negotiated::start)
+    }
+
+    /// Opens or awaits the MSRP connection and leaves everything on it to the caller.
+    pub async fn wire(self) -> Result<Session<Side>> {
+        let Session { dialog, media, invite, answer, peer_sdp, party } = self;
+        let media = media.wire().await?;
+        Ok(Session { dialog, media, invite, answer, peer_sdp, party })
+    }
+
+    fn map<N>(self, change: impl FnOnce(Negotiated) -> N) -> Session<N> {
+        let Session { dialog, media, invite, answer, peer_sdp, party } = self;
+        Session { dialog, media: change(media), invite, answer, peer_sdp, party }
+    }
+}
+
+impl<M> Session<M> {
     /// Ends the session with a BYE, which must be answered 200.
     pub async fn hang_up(&mut self) -> Result<()> {
         let answer = self.dialog.bye(Some("SIP;cause=200;text=\"Call completed\"")).await?;

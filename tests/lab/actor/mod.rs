@@ -5,7 +5,7 @@ mod party;
 mod scene;
 mod ue;
 
-pub use call::{Call, Calling, Invited};
+pub use call::{Call, Calling, Invited, Session};
 pub use party::Party;
 pub use scene::{Scene, SceneOptions};
 pub use ue::{Device, ICSI_GROUP, ICSI_SESSION, Ue, icsi_tag};

@@ -46,9 +46,21 @@ impl Party {
         address: &str,
         trace: &Trace,
     ) -> Result<Party> {
+        Party::start_at(name, place, 0, transport, address, trace)
+    }
+
+    /// The same with a fixed SIP port.
+    pub fn start_at(
+        name: &str,
+        place: &Place,
+        port: u16,
+        transport: Transport,
+        address: &str,
+        trace: &Trace,
+    ) -> Result<Party> {
         Ok(Party {
             name: name.to_owned(),
-            agent: Agent::start(name, place, 0, transport, trace)?,
+            agent: Agent::start(name, place, port, transport, trace)?,
             place: place.clone(),
             trace: trace.clone(),
             address: address.to_owned(),

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Frame, Head};
 use crate::{lock, wait};
 
-pub use media::{Media, Role};
+pub use media::{Media, Negotiated, Role};
 pub use outgoing::{Outgoing, Sending};
 use task::Shared;
 

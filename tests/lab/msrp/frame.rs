@@ -44,6 +44,17 @@ pub enum Kind {
     Response(u16, String),
 }
 
+/// Value of Byte-Range; `None` stands for `*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    /// First octet, counted from 1.
+    pub start: u64,
+    /// Last octet.
+    pub end: Option<u64>,
+    /// Octets of the whole message.
+    pub total: Option<u64>,
+}
+
 /// Start line and headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -104,8 +115,8 @@ impl Head {
         }
     }
 
-    /// Byte-Range: start, end, total, `None` for `*`.
-    pub fn byte_range(&self) -> Result<Option<(u64, Option<u64>, Option<u64>)>> {
+    /// Byte-Range, if there is one.
+    pub fn byte_range(&self) -> Result<Option<ByteRange>> {
         let Some(value) = self.header("Byte-Range") else { return Ok(None) };
         let wrong = || format!("bad Byte-Range `{value}`");
         let (range, total) = value.split_once('/').with_context(wrong)?;
@@ -114,7 +125,11 @@ impl Head {
             ensure!(!text.is_empty() && (text == "*" || text.bytes().all(|b| b.is_ascii_digit())), wrong());
             if text == "*" { Ok(None) } else { Ok(Some(text.parse().with_context(wrong)?)) }
         };
-        Ok(Some((number(start)?.with_context(wrong)?, number(end)?, number(total)?)))
+        Ok(Some(ByteRange {
+            start: number(start)?.with_context(wrong)?,
+            end: number(end)?,
+            total: number(total)?,
+        }))
     }
 
     /// One line for people.

@@ -33,11 +33,14 @@ pub(crate) struct Inner {
     clients: Mutex<HashMap<(String, String), Client>>,
     servers: Mutex<HashMap<(String, String), Arc<ServerState>>>,
     pub(crate) dialogs: Mutex<HashMap<(String, String), mpsc::UnboundedSender<ServerRequest>>>,
-    acks: Mutex<HashMap<(String, u32, String), (Message, Transport, SocketAddr)>>,
+    acks: Mutex<HashMap<AckKey, (Message, Transport, SocketAddr)>>,
     waiting_acks: Mutex<HashMap<(String, u32), Arc<ServerState>>>,
     requests: tokio::sync::Mutex<mpsc::UnboundedReceiver<ServerRequest>>,
     violations: Mutex<Vec<String>>,
 }
+
+/// Call-ID, CSeq number and To tag of a 2xx.
+type AckKey = (String, u32, String);
 
 /// One request of ours.
 struct Client {
@@ -416,9 +419,9 @@ impl Inner {
             return Ok(());
         };
         let dialog = lock(&self.dialogs).get(&(call_id, to_tag)).cloned();
-        match dialog.map(|dialog| dialog.send(request.clone())) {
-            Some(Ok(())) => Ok(()),
-            _ => request.answer(481, "Call/Transaction Does Not Exist").await,
+        match dialog.is_some_and(|dialog| dialog.send(request.clone()).is_ok()) {
+            true => Ok(()),
+            false => request.answer(481, "Call/Transaction Does Not Exist").await,
         }
     }
 

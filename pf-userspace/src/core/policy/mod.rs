@@ -1,5 +1,8 @@
 //! What the operator decides. One value, read by the procedures, never changed by them.
 
+pub mod privacy;
+pub mod version;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +25,9 @@ pub struct Policy {
     pub copy_far: bool,
     /// Forward what another device of the user sends to the far end, and copy it to the user's other devices.
     pub copy_devices: bool,
+    /// Refuse an INVITE whose P-Asserted-Service or P-Preferred-Service is no CPM session with `403`
+    /// (clause 8.2.2.1 step 4.h).
+    pub refuse_other_services: bool,
     /// Invite a device that registers while a session lives into that session.
     pub late_devices: bool,
     /// Match MSRP URIs by their session-id only, where the peer's SDP had no `a=msrp-cema`
@@ -35,6 +41,10 @@ pub struct Policy {
     pub device_answer_seconds: u32,
     /// How the sender of an INVITE is known.
     pub identify: Identify,
+    /// Shortest registration that the embedded registrar takes, in seconds; below it `423`.
+    pub registration_min_seconds: u32,
+    /// Longest registration that it gives, in seconds.
+    pub registration_max_seconds: u32,
 }
 
 impl Default for Policy {
@@ -46,12 +56,15 @@ impl Default for Policy {
             allow_anonymity: true,
             copy_far: true,
             copy_devices: true,
+            refuse_other_services: false,
             late_devices: false,
             legacy_matching: false,
             session_expires: 1800,
             min_session_expires: 90,
             device_answer_seconds: 30,
             identify: Identify::Registration,
+            registration_min_seconds: 60,
+            registration_max_seconds: 3600,
         }
     }
 }

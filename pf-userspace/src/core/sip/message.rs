@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::fields::split_list;
 
@@ -85,7 +86,7 @@ impl FromStr for Method {
 }
 
 /// One header field. The name is kept as received, long or compact; the value is unfolded and trimmed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Field name as received.
     pub name: String,
@@ -102,7 +103,7 @@ impl Header {
 }
 
 /// Header fields in order. Names are looked up by their long form, in any case, compact forms included.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Headers(pub Vec<Header>);
 
 impl Headers {

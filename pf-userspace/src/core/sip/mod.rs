@@ -1,7 +1,9 @@
 //! SIP as values: messages, headers, URIs. Parsing of fields, no transport, no transactions.
 
+pub mod dialog;
 pub mod fields;
 pub mod message;
 
+pub use dialog::{Dialog, DialogError};
 pub use fields::{NameAddr, Uri};
 pub use message::{Header, Headers, Method, Request, Response};

@@ -10,10 +10,11 @@ use super::{
     task::{Link, Shared},
 };
 use crate::{
-    msrp::MsrpUri,
+    msrp::{MsrpUri, Side, Wire},
     net::Place,
     sip::{MediaLine, SdpOptions},
     trace::Trace,
+    wait::{SOON, within},
 };
 
 /// Who opens the connection.
@@ -74,13 +75,6 @@ impl Media {
         options.write(self.at, &self.uri)
     }
 
-    /// Starts the endpoint towards the peer's media line; connects, where active, to the first path URI.
-    pub fn start(self, role: Role, peer: &MediaLine) -> Result<Endpoint> {
-        let path = peer.path()?;
-        let connect_to = MsrpUri::parse(path.first().context("empty path")?)?.socket;
-        Ok(self.start_with(role, path, connect_to))
-    }
-
     /// Starts the endpoint towards `path`.
     pub fn start_with(self, role: Role, path: Vec<String>, connect_to: SocketAddr) -> Endpoint {
         let (incoming_sender, incoming) = mpsc::unbounded_channel();
@@ -100,6 +94,48 @@ impl Media {
         };
         tokio::spawn(link.run(shared.clone()));
         Endpoint { uri: self.uri, remote: path, shared, incoming }
+    }
+}
+
+/// A media side whose peer is known, and no connection yet.
+pub struct Negotiated {
+    media: Media,
+    role: Role,
+    path: Vec<String>,
+    connect_to: SocketAddr,
+}
+
+impl Negotiated {
+    /// With the peer's media line: connects, where active, to the first path URI.
+    pub fn new(media: Media, role: Role, peer: &MediaLine) -> Result<Negotiated> {
+        let path = peer.path()?;
+        let connect_to = MsrpUri::parse(path.first().context("empty path")?)?.socket;
+        Ok(Negotiated { media, role, path, connect_to })
+    }
+
+    /// Starts the endpoint.
+    pub fn start(self) -> Endpoint {
+        self.media.start_with(self.role, self.path, self.connect_to)
+    }
+
+    /// Opens or awaits the connection, binds it, and leaves everything else to the caller.
+    pub async fn wire(self) -> Result<Side> {
+        let Media { uri, name, place, trace, listener, receive_buffer, .. } = self.media;
+        let path = self.path.join(" ");
+        match self.role {
+            Role::Active => {
+                let stream = place.connect(self.connect_to, receive_buffer).await?;
+                let mut side = Side::new(Wire::new(&name, stream, &trace)?, &path, &uri);
+                side.bind().await?;
+                Ok(side)
+            }
+            Role::Passive => {
+                let stream = within(SOON, "an MSRP connection", async { Ok(listener.accept().await?.0) });
+                let mut side = Side::new(Wire::new(&name, stream.await?, &trace)?, &path, &uri);
+                side.bound().await?;
+                Ok(side)
+            }
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::{
 use super::{Answer, Incoming, Received, Role, Script, State, ok_script, switch};
 use crate::{
     lock,
-    msrp::{Flag, Frame, Head, Kind, Reader},
+    msrp::{ByteRange, Flag, Frame, Head, Kind, Reader},
     net::Place,
     trace::{Protocol, Trace},
 };
@@ -311,7 +311,8 @@ impl Session {
         let id = frame.head.header("Message-ID").unwrap_or_default().to_owned();
         ensure!(!self.done.contains(&id), "message {id} comes again");
         let content_type = frame.head.header("Content-Type").unwrap_or_default().to_owned();
-        let (start, end, total) = frame.head.byte_range()?.unwrap_or((1, None, None));
+        let whole = ByteRange { start: 1, end: None, total: None };
+        let ByteRange { start, end, total } = frame.head.byte_range()?.unwrap_or(whole);
         let part = self.open.entry(id.clone()).or_insert_with(|| Assembly {
             content_type,
             body: BytesMut::new(),

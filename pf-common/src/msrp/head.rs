@@ -1,0 +1,518 @@
+//! The head of a frame: start line and headers, read in place.
+
+use super::{ByteRange, DASHES, Flag, HEAD_MAX, Ident, scan};
+
+/// What the octets at the start of a frame are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed<'a> {
+    /// A head, perhaps a faulty one whose frame can still be followed to its end.
+    Head(Head<'a>),
+    /// More octets are needed.
+    Incomplete,
+    /// The head exceeds [`HEAD_MAX`]; the transaction id, if it could be read.
+    TooLong(Option<Ident>),
+    /// No MSRP start line: framing is lost.
+    NotMsrp,
+}
+
+/// A frame's start line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// A request.
+    Request(Method),
+    /// A response.
+    Response {
+        /// Its three digits.
+        code: u16,
+        /// What stands between transaction id and CRLF: digits and comment.
+        status: &'a [u8],
+    },
+}
+
+/// A request's method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Anything else; also what is no method by the grammar.
+    Other,
+    /// REPORT.
+    Report,
+    /// SEND.
+    Send,
+}
+
+/// How a head ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A blank line: a body follows.
+    Body,
+    /// The end-line at once: there is no body.
+    EndLine {
+        /// Its flag.
+        flag: Flag,
+        /// Position after it.
+        end: usize,
+    },
+}
+
+/// Why a frame is refused although its end can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Byte-Range, Failure-Report or Success-Report has a value that is none.
+    BadValue,
+    /// A control octet, or CR or LF alone.
+    ControlOctet,
+    /// A header that may stand once stands twice.
+    Duplicate,
+    /// A line without a header name, colon, space.
+    NoHeader,
+    /// To-Path is not the first header or From-Path not the second.
+    PathOrder,
+}
+
+/// The value of a Failure-Report header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailureReport {
+    /// `no`: neither responses nor reports.
+    No,
+    /// `partial`: error responses only.
+    Partial,
+    /// `yes`, or no header.
+    #[default]
+    Yes,
+}
+
+/// A head. Slices point into the input; positions count from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// The transaction id.
+    pub transaction: Ident,
+    /// Request or response.
+    pub start: Start<'a>,
+    /// Length of the start line with its CRLF.
+    pub start_line: usize,
+    /// Value of To-Path; empty if it is missing.
+    pub to_path: &'a [u8],
+    /// Value of From-Path; empty if it is missing.
+    pub from_path: &'a [u8],
+    /// Position after From-Path's CRLF: from here to `len` the head is forwarded octet for octet.
+    pub fields: usize,
+    /// Length of the head: blank line included, end-line excluded.
+    pub len: usize,
+    /// What stands at `len`.
+    pub ending: Ending,
+    /// Message-ID.
+    pub message_id: Option<&'a [u8]>,
+    /// Byte-Range.
+    pub byte_range: Option<ByteRange>,
+    /// Where Byte-Range's line stands (with CRLF), for a chunk that has to be split.
+    pub byte_range_line: (usize, usize),
+    /// Failure-Report.
+    pub failure_report: FailureReport,
+    /// Content-Type.
+    pub content_type: Option<&'a [u8]>,
+    /// Status (of a REPORT).
+    pub status: Option<&'a [u8]>,
+    /// The first thing wrong with it.
+    pub fault: Option<Fault>,
+}
+
+impl<'a> Head<'a> {
+    /// The leftmost URI of From-Path: where a response to a SEND goes (RFC 4975 section 7.2).
+    pub fn sender(&self) -> &'a [u8] {
+        leftmost(self.from_path)
+    }
+
+    /// Reads the head at the start of `input`.
+    pub fn parse(input: &'a [u8]) -> Parsed<'a> {
+        let bounded = input.get(..HEAD_MAX).unwrap_or(input);
+        match read(bounded) {
+            Parsed::Incomplete if bounded.len() == HEAD_MAX => {
+                let id = bounded.get(5..).unwrap_or(&[]).split(|o| *o == b' ').next();
+                Parsed::TooLong(id.and_then(Ident::parse))
+            }
+            parsed => parsed,
+        }
+    }
+}
+
+/// The first URI of a path.
+pub fn leftmost(path: &[u8]) -> &[u8] {
+    path.split(|o| *o == b' ').next().unwrap_or(&[])
+}
+
+const START: &[u8] = b"MSRP ";
+
+fn read(input: &[u8]) -> Parsed<'_> {
+    if !input.starts_with(START) {
+        return if START.starts_with(input) { Parsed::Incomplete } else { Parsed::NotMsrp };
+    }
+    let (line, next) = match line(input, 0) {
+        Line::Whole { end, next } => (input.get(START.len()..end).unwrap_or(&[]), next),
+        Line::Open => return Parsed::Incomplete,
+        Line::Control { .. } => return Parsed::NotMsrp,
+    };
+    let space = line.iter().position(|o| *o == b' ').unwrap_or(line.len());
+    let id = line.get(..space).and_then(Ident::parse);
+    let (Some(transaction), Some(status)) = (id, line.get(space + 1..)) else { return Parsed::NotMsrp };
+    let mut head = Head {
+        transaction,
+        start: start(status),
+        start_line: next,
+        to_path: &[],
+        from_path: &[],
+        fields: next,
+        len: next,
+        ending: Ending::Body,
+        message_id: None,
+        byte_range: None,
+        byte_range_line: (0, 0),
+        failure_report: FailureReport::Yes,
+        content_type: None,
+        status: None,
+        fault: None,
+    };
+    match headers(input, &mut head) {
+        Some(()) => Parsed::Head(head),
+        None => Parsed::Incomplete,
+    }
+}
+
+fn start(status: &[u8]) -> Start<'_> {
+    match status {
+        b"SEND" => return Start::Request(Method::Send),
+        b"REPORT" => return Start::Request(Method::Report),
+        [a, b, c, rest @ ..] if [a, b, c].iter().all(|o| o.is_ascii_digit()) => {
+            if rest.is_empty() || rest.starts_with(b" ") {
+                let code = [a, b, c].iter().fold(0, |n, o| n * 10 + u16::from(**o - b'0'));
+                return Start::Response { code, status };
+            }
+        }
+        _ => {}
+    }
+    Start::Request(Method::Other)
+}
+
+/// Reads header lines up to the blank line or end-line; nothing if the input ends before.
+fn headers<'a>(input: &'a [u8], head: &mut Head<'a>) -> Option<()> {
+    let mut at = head.start_line;
+    let mut seen = Seen::default();
+    let mut index = 0_usize;
+    loop {
+        let rest = input.get(at..)?;
+        if rest.starts_with(b"\r\n") {
+            (head.len, head.ending) = (at + 2, Ending::Body);
+            break;
+        }
+        if rest.starts_with(DASHES) {
+            match end_line(rest, head.transaction.as_bytes()) {
+                EndLine::Yes { flag, len } => {
+                    (head.len, head.ending) = (at, Ending::EndLine { flag, end: at + len });
+                    break;
+                }
+                EndLine::Undecided => return None,
+                EndLine::No => {}
+            }
+        }
+        let (end, next) = whole_line(input, at, head)?;
+        let name_end = at + input.get(at..end)?.iter().position(|o| *o == b':').unwrap_or(end - at);
+        let separated = input.get(name_end..end)?.starts_with(b": ");
+        if name_end == at || !separated {
+            // `Name:` with an empty value and no space is as faulty as no colon.
+            head.fault = head.fault.or(Some(Fault::NoHeader));
+        } else {
+            let (name, value) = (input.get(at..name_end)?, input.get(name_end + 2..end)?);
+            field(head, &mut seen, name, value, &Place { index, line: at, next });
+        }
+        index += 1;
+        at = next;
+    }
+    if !(seen.to_path && seen.from_path) {
+        head.fault = head.fault.or(Some(Fault::PathOrder));
+    }
+    Some(())
+}
+
+/// One header line from `at`: its end and the next line's start. Control octets inside become a fault.
+fn whole_line(input: &[u8], at: usize, head: &mut Head<'_>) -> Option<(usize, usize)> {
+    let mut from = at;
+    loop {
+        match line(input, from) {
+            Line::Whole { end, next } => return Some((end, next)),
+            Line::Open => return None,
+            Line::Control { at } => {
+                head.fault = head.fault.or(Some(Fault::ControlOctet));
+                from = at + 1;
+            }
+        }
+    }
+}
+
+enum Line {
+    /// A control octet other than HTAB and CRLF.
+    Control { at: usize },
+    /// The input ends first.
+    Open,
+    /// The line ends at `end`; the next begins at `next`.
+    Whole { end: usize, next: usize },
+}
+
+fn line(input: &[u8], from: usize) -> Line {
+    let mut at = from;
+    loop {
+        at = scan::control(input, at);
+        match (input.get(at), input.get(at + 1)) {
+            (None, _) | (Some(b'\r'), None) => return Line::Open,
+            (Some(b'\r'), Some(b'\n')) => return Line::Whole { end: at, next: at + 2 },
+            (Some(b'\t'), _) => at += 1,
+            _ => return Line::Control { at },
+        }
+    }
+}
+
+enum EndLine {
+    No,
+    Undecided,
+    Yes { flag: Flag, len: usize },
+}
+
+fn end_line(rest: &[u8], transaction: &[u8]) -> EndLine {
+    let id = DASHES.len()..DASHES.len() + transaction.len();
+    let Some(found) = rest.get(id.clone()) else {
+        let begun = rest.get(DASHES.len()..).unwrap_or(&[]);
+        return if transaction.starts_with(begun) { EndLine::Undecided } else { EndLine::No };
+    };
+    if found != transaction {
+        return EndLine::No;
+    }
+    match rest.get(id.end..).unwrap_or(&[]) {
+        [] | [_] | [_, b'\r'] => EndLine::Undecided,
+        [flag, b'\r', b'\n', ..] => {
+            Flag::from_octet(*flag).map_or(EndLine::No, |flag| EndLine::Yes { flag, len: id.end + 3 })
+        }
+        _ => EndLine::No,
+    }
+}
+
+/// Where a header line stands.
+struct Place {
+    /// Number of the header in the head.
+    index: usize,
+    /// Start of its line.
+    line: usize,
+    /// Start of the next line.
+    next: usize,
+}
+
+/// Headers that have no "absent" value of their own in [`Head`].
+#[derive(Default)]
+struct Seen {
+    to_path: bool,
+    from_path: bool,
+    failure_report: bool,
+    success_report: bool,
+}
+
+fn field<'a>(head: &mut Head<'a>, seen: &mut Seen, name: &[u8], value: &'a [u8], place: &Place) {
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    let mut fault = None;
+    match name.len() {
+        6 if is(b"Status") => once(&mut head.status, value, &mut fault),
+        7 if is(b"To-Path") => {
+            fault = path(&mut head.to_path, &mut seen.to_path, value, place.index == 0);
+        }
+        9 if is(b"From-Path") => {
+            fault = path(&mut head.from_path, &mut seen.from_path, value, place.index == 1);
+            if fault.is_none() {
+                head.fields = place.next;
+            }
+        }
+        10 if is(b"Message-ID") => once(&mut head.message_id, value, &mut fault),
+        10 if is(b"Byte-Range") => {
+            if head.byte_range_line != (0, 0) {
+                fault = Some(Fault::Duplicate);
+            }
+            head.byte_range_line = (place.line, place.next);
+            head.byte_range = ByteRange::parse(value);
+            if head.byte_range.is_none() {
+                fault = fault.or(Some(Fault::BadValue));
+            }
+        }
+        12 if is(b"Content-Type") => once(&mut head.content_type, value, &mut fault),
+        14 if is(b"Failure-Report") => {
+            fault = core::mem::replace(&mut seen.failure_report, true).then_some(Fault::Duplicate);
+            match value {
+                _ if value.eq_ignore_ascii_case(b"yes") => head.failure_report = FailureReport::Yes,
+                _ if value.eq_ignore_ascii_case(b"no") => head.failure_report = FailureReport::No,
+                _ if value.eq_ignore_ascii_case(b"partial") => head.failure_report = FailureReport::Partial,
+                _ => fault = fault.or(Some(Fault::BadValue)),
+            }
+        }
+        14 if is(b"Success-Report") => {
+            fault = core::mem::replace(&mut seen.success_report, true).then_some(Fault::Duplicate);
+            if !value.eq_ignore_ascii_case(b"yes") && !value.eq_ignore_ascii_case(b"no") {
+                fault = fault.or(Some(Fault::BadValue));
+            }
+        }
+        _ => {}
+    }
+    head.fault = head.fault.or(fault);
+}
+
+fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], fault: &mut Option<Fault>) {
+    match slot {
+        Some(_) => *fault = Some(Fault::Duplicate),
+        None => *slot = Some(value),
+    }
+}
+
+fn path<'a>(slot: &mut &'a [u8], seen: &mut bool, value: &'a [u8], in_place: bool) -> Option<Fault> {
+    if core::mem::replace(seen, true) {
+        return Some(Fault::Duplicate);
+    }
+    *slot = value;
+    (!in_place).then_some(Fault::PathOrder)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::{format, string::String, vec, vec::Vec};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PATHS: &str = "To-Path: msrp://b:1/x;tcp\r\nFrom-Path: msrp://r:3/z;tcp msrp://a:2/y;tcp\r\n";
+
+    fn head(wire: &str) -> Head<'_> {
+        match Head::parse(wire.as_bytes()) {
+            Parsed::Head(head) => head,
+            other => panic!("{wire:?}: {other:?}"),
+        }
+    }
+
+    fn send(fields: &str) -> String {
+        format!("MSRP abcd SEND\r\n{PATHS}{fields}-------abcd$\r\n")
+    }
+
+    #[test]
+    fn a_send_with_a_body() {
+        let wire = format!(
+            "MSRP abcd SEND\r\n{PATHS}Message-ID: 12345\r\nbyte-range: 1-*/9\r\nFailure-Report: partial\r\nX: y\r\n\
+             Content-Type: text/plain\r\n\r\nhello"
+        );
+        let head = head(&wire);
+        assert_eq!(head.start, Start::Request(Method::Send));
+        assert_eq!(head.transaction.as_bytes(), b"abcd");
+        assert_eq!(head.to_path, b"msrp://b:1/x;tcp");
+        assert_eq!(head.sender(), b"msrp://r:3/z;tcp");
+        assert!(wire[head.fields..].starts_with("Message-ID"));
+        assert_eq!(&wire[head.len..], "hello");
+        assert_eq!((head.ending, head.fault), (Ending::Body, None));
+        assert_eq!(head.message_id, Some(&b"12345"[..]));
+        assert_eq!(head.byte_range, Some(ByteRange { start: 1, end: None, total: Some(9) }));
+        let (from, to) = head.byte_range_line;
+        assert_eq!(&wire[from..to], "byte-range: 1-*/9\r\n");
+        assert_eq!(head.failure_report, FailureReport::Partial);
+        assert_eq!(head.content_type, Some(&b"text/plain"[..]));
+    }
+
+    #[test]
+    fn a_response() {
+        let wire = format!("MSRP abcd 413 Message too long\r\n{PATHS}-------abcd$\r\n");
+        let head = head(&wire);
+        assert_eq!(head.start, Start::Response { code: 413, status: b"413 Message too long" });
+        assert_eq!(head.ending, Ending::EndLine { flag: Flag::Last, end: wire.len() });
+        let bare = format!("MSRP abcd 200\r\n{PATHS}-------abcd$\r\n");
+        assert!(matches!(self::head(&bare).start, Start::Response { code: 200, .. }));
+        for other in ["2000", "20", "2x0 OK", "send", "AUTH", "", "SEND "] {
+            let wire = format!("MSRP abcd {other}\r\n{PATHS}-------abcd$\r\n");
+            assert_eq!(self::head(&wire).start, Start::Request(Method::Other), "{other}");
+        }
+    }
+
+    #[test]
+    fn faults_keep_the_framing() {
+        let cases = [
+            ("Message-ID: a\r\nMessage-ID: b\r\n", Fault::Duplicate),
+            ("To-Path: msrp://b:1/x;tcp\r\n", Fault::Duplicate),
+            ("From-Path: msrp://b:1/x;tcp\r\n", Fault::Duplicate),
+            ("Byte-Range: 1-2/1\r\n", Fault::BadValue),
+            ("Byte-Range: 1-2/2\r\nByte-Range: 1-2/2\r\n", Fault::Duplicate),
+            ("Failure-Report: maybe\r\n", Fault::BadValue),
+            ("Success-Report: \r\n", Fault::BadValue),
+            ("no colon\r\n", Fault::NoHeader),
+            ("X:y\r\n", Fault::NoHeader),
+            (": y\r\n", Fault::NoHeader),
+            ("X: a\nTo-Path: b\r\n", Fault::ControlOctet),
+            ("X: a\rb\r\n", Fault::ControlOctet),
+            ("X: a\0b\r\n", Fault::ControlOctet),
+            ("-------other$\r\n", Fault::NoHeader),
+        ];
+        for (fields, fault) in cases {
+            let wire = send(fields);
+            let head = head(&wire);
+            assert_eq!(head.fault, Some(fault), "{fields:?}");
+            assert_eq!(head.ending, Ending::EndLine { flag: Flag::Last, end: wire.len() }, "{fields:?}");
+        }
+        let swapped = "MSRP abcd SEND\r\nFrom-Path: a\r\nTo-Path: b\r\n-------abcd$\r\n";
+        assert_eq!(head(swapped).fault, Some(Fault::PathOrder));
+        assert_eq!(head("MSRP abcd SEND\r\n-------abcd$\r\n").fault, Some(Fault::PathOrder));
+        assert_eq!(head(&send("X: tab\tinside\r\n")).fault, None);
+    }
+
+    #[test]
+    fn framing_lost() {
+        for wire in [
+            "GET / HTTP/1.1\r\n",
+            "MSRP abc SEND\r\n",
+            "MSRP abcd\r\n",
+            "MSRP ab\ncd SEND\r\n",
+            "msrp abcd SEND",
+        ] {
+            assert_eq!(Head::parse(wire.as_bytes()), Parsed::NotMsrp, "{wire:?}");
+        }
+        let long = format!("MSRP abcd SEND\r\n{PATHS}X: {}", "y".repeat(HEAD_MAX));
+        assert!(
+            matches!(Head::parse(long.as_bytes()), Parsed::TooLong(Some(id)) if id.as_bytes() == b"abcd")
+        );
+    }
+
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just("MSRP abcd SEND\r\n"),
+            Just("MSRP abcd 200 OK\r\n"),
+            Just(PATHS),
+            Just("Message-ID: a\r\n"),
+            Just("Byte-Range: 1-*/*\r\n"),
+            Just("\r\n"),
+            Just("-------abcd$\r\n"),
+            Just("-------"),
+            Just("X: "),
+            Just("\n"),
+            Just("abcd"),
+            Just(": "),
+            Just("\u{e9}"),
+        ];
+        proptest::collection::vec(piece, 0..9).prop_map(|p| p.concat().into_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets(input: Vec<u8>) {
+            if let Parsed::Head(head) = Head::parse(&input) {
+                prop_assert!(head.len <= input.len());
+            }
+        }
+
+        #[test]
+        fn cut_anywhere_is_incomplete_or_the_same(wire in pieces(), at in 0_usize..400) {
+            let at = at.min(wire.len());
+            match (Head::parse(&wire[..at]), Head::parse(&wire)) {
+                (Parsed::Incomplete, _) => {}
+                (Parsed::Head(cut), Parsed::Head(whole)) => prop_assert_eq!(cut, whole),
+                (cut, whole) => prop_assert_eq!(cut, whole),
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::model::DEFAULT_SOCKET;
+
+/// CPM Participating Function with an MSRP relay.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  pf check /etc/pf/pf.toml           is the configuration right?
+  pf run --config /etc/pf/pf.toml    serve until SIGTERM or SIGINT
+  pf sessions                        who talks to whom, and over which legs
+  pf legs --json | jq '.[].counters' what each MSRP leg has carried"
+)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve: SIP, MSRP and the admin socket
+    #[command(after_help = "\
+Prints one line `pf ready: sip ... msrp ... admin ...` on standard output when everything listens, and logs to
+standard error. SIGTERM and SIGINT end it.
+
+Examples:
+  pf run --config /etc/pf/pf.toml
+  pf run --config packaging/pf.toml 2>pf.log")]
+    Run {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check a configuration file and explain every fault
+    #[command(after_help = "\
+Prints each error and warning with its line and how to mend it. The exit status is 0 if `pf run` would accept
+the file (there may be warnings), else 1.
+
+Examples:
+  pf check /etc/pf/pf.toml
+  pf check /etc/pf/pf.toml && systemctl restart pf")]
+    Check {
+        /// The configuration file
+        file: PathBuf,
+    },
+    /// Show what can be configured
+    #[command(after_help = "\
+Examples:
+  pf config --reference | less
+  pf config --reference > docs/configuration.md")]
+    Config {
+        /// Print every option with type, default and example, as Markdown
+        #[arg(long, required = true)]
+        reference: bool,
+    },
+    /// Show the CPM sessions with their legs
+    #[command(after_help = "\
+Examples:
+  pf sessions
+  pf sessions --json | jq '.[] | select(.state == \"established\") | .originator'")]
+    Sessions(View),
+    /// Show the registered devices
+    #[command(after_help = "\
+Examples:
+  pf devices
+  pf devices --json | jq '.[] | select(.cpm) | .contact'")]
+    Devices(View),
+    /// Show the MSRP legs with what they carried and what waits in their queues
+    #[command(after_help = "\
+Examples:
+  pf legs
+  pf legs --json | jq 'sort_by(.queued_octets) | last'")]
+    Legs(View),
+    /// Show the counters of the process
+    #[command(after_help = "\
+Examples:
+  pf stats
+  pf stats --json | jq .legs_down")]
+    Stats(View),
+}
+
+/// How a view is shown.
+#[derive(Clone, Debug, clap::Args)]
+pub struct View {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// The admin socket (`socket` under [admin] of the configuration)
+    #[arg(long, value_name = "PATH", env = "PF_SOCKET", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// How many rows to show at most
+    #[arg(long, value_name = "ROWS", default_value_t = crate::admin::protocol::DEFAULT_LIMIT)]
+    pub limit: usize,
+}

@@ -1,0 +1,38 @@
+//! `pf check`: says everything about a configuration file.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use crate::config::{self, Checked};
+
+/// Checks `file`; fails if `pf run` would not accept it.
+pub fn check(file: &Path) -> ExitCode {
+    let checked = config::load(file);
+    let _ = io::stdout().write_all(report(file, &checked).as_bytes());
+    if checked.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Every finding, then the sum.
+pub fn report(file: &Path, checked: &Checked) -> String {
+    let mut text = String::new();
+    for finding in &checked.findings {
+        let _ = writeln!(text, "{finding}");
+    }
+    let errors = checked.errors();
+    let warnings = checked.findings.len() - errors;
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let sum = match (errors, warnings) {
+        (0, 0) => "no faults".to_owned(),
+        (0, warnings) => format!("{}; pf would start", count(warnings, "warning")),
+        (errors, 0) => format!("{}; pf would not start", count(errors, "error")),
+        (errors, warnings) => {
+            format!("{}, {}; pf would not start", count(errors, "error"), count(warnings, "warning"))
+        }
+    };
+    let _ = writeln!(text, "{}: {sum}", file.display());
+    text
+}

@@ -1,0 +1,247 @@
+//! `pf sessions`, `pf devices`, `pf legs`, `pf stats`.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use serde::Serialize;
+
+use super::{
+    args::View,
+    print,
+    table::{Table, duration, octets},
+};
+use crate::{
+    admin::{
+        Answer, Query, Request, client,
+        protocol::{LegRow, Stats},
+    },
+    core::{
+        event::{LegCounters, LegRole},
+        view::{DeviceView, SessionView},
+    },
+};
+
+/// Asks the running `pf` and prints the answer.
+pub fn show(query: Query, view: &View) -> anyhow::Result<()> {
+    let answer = client::ask(&view.socket, Request::new(query, Some(view.limit)))?;
+    if let Some(note) = cut_short(&answer) {
+        let _ = writeln!(io::stderr(), "pf: {note}");
+    }
+    print(&if view.json { json(&answer)? } else { text(&answer) })
+}
+
+/// The rows (or the counters) as indented JSON.
+fn json(answer: &Answer) -> anyhow::Result<String> {
+    fn pretty(value: &impl Serialize) -> anyhow::Result<String> {
+        Ok(serde_json::to_string_pretty(value)? + "\n")
+    }
+    match answer {
+        Answer::Devices { devices, .. } => pretty(devices),
+        Answer::Error { message } => anyhow::bail!("pf answers: {message}"),
+        Answer::Legs { legs, .. } => pretty(legs),
+        Answer::Sessions { sessions, .. } => pretty(sessions),
+        Answer::Stats { stats } => pretty(stats),
+    }
+}
+
+fn text(answer: &Answer) -> String {
+    match answer {
+        Answer::Devices { devices, .. } if devices.is_empty() => "no registered devices\n".to_owned(),
+        Answer::Devices { devices, .. } => devices_table(devices),
+        Answer::Error { message } => format!("{message}\n"),
+        Answer::Legs { legs, .. } if legs.is_empty() => "no MSRP legs\n".to_owned(),
+        Answer::Legs { legs, .. } => legs_table(legs),
+        Answer::Sessions { sessions, .. } if sessions.is_empty() => "no sessions\n".to_owned(),
+        Answer::Sessions { sessions, .. } => sessions_table(sessions),
+        Answer::Stats { stats } => stats_table(stats),
+    }
+}
+
+fn cut_short(answer: &Answer) -> Option<String> {
+    let (shown, total) = match answer {
+        Answer::Devices { total, devices } => (devices.len(), *total),
+        Answer::Legs { total, legs } => (legs.len(), *total),
+        Answer::Sessions { total, sessions } => (sessions.len(), *total),
+        Answer::Error { .. } | Answer::Stats { .. } => return None,
+    };
+    (shown < total).then(|| format!("{shown} of {total} shown: see --limit"))
+}
+
+fn role(role: LegRole) -> String {
+    match role {
+        LegRole::Device => "device",
+        LegRole::Far => "far",
+        LegRole::Originator => "originator",
+    }
+    .to_owned()
+}
+
+fn sessions_table(sessions: &[SessionView]) -> String {
+    let titles = ["SESSION", "STATE", ">AGE", "FROM", "TO", "LEG", "NAME", "LEG STATE", ">IN", ">OUT"];
+    let mut table = Table::new(&titles);
+    for session in sessions {
+        let head = [
+            session.id.to_string(),
+            session.state.clone(),
+            duration(session.age_seconds),
+            session.originator.clone(),
+            session.destination.clone(),
+        ];
+        if session.legs.is_empty() {
+            table.row(head.clone());
+        }
+        for (nth, leg) in session.legs.iter().enumerate() {
+            let head = if nth == 0 { head.clone() } else { Default::default() };
+            table.row(head.into_iter().chain([
+                role(leg.role),
+                leg.name.clone(),
+                leg.state.clone(),
+                leg.counters.sends_in.to_string(),
+                leg.counters.sends_out.to_string(),
+            ]));
+        }
+    }
+    table.text()
+}
+
+fn devices_table(devices: &[DeviceView]) -> String {
+    let mut table = Table::new(&["USER", "NAME", "CPM", ">EXPIRES", "CONTACT", "INSTANCE", "USER-AGENT"]);
+    for device in devices {
+        table.row([
+            device.user.clone(),
+            device.name.clone(),
+            if device.cpm { "yes" } else { "no" }.to_owned(),
+            duration(device.expires_seconds),
+            device.contact.clone(),
+            device.instance.clone().unwrap_or_default(),
+            device.user_agent.clone().unwrap_or_default(),
+        ]);
+    }
+    table.text()
+}
+
+fn legs_table(legs: &[LegRow]) -> String {
+    let mut table = Table::new(&[
+        "LEG",
+        "SESSION",
+        "ROLE",
+        "NAME",
+        "STATE",
+        "PEER",
+        ">QUEUED",
+        ">IN",
+        ">OUT",
+        ">OK",
+        ">ERRORS",
+        ">TIMEOUTS",
+    ]);
+    for leg in legs {
+        table.row([
+            leg.leg.0.to_string(),
+            leg.session.map(|id| id.to_string()).unwrap_or_default(),
+            role(leg.role),
+            leg.name.clone(),
+            leg.state.clone(),
+            leg.peer.clone().unwrap_or_default(),
+            octets(leg.queued_octets),
+            leg.counters.sends_in.to_string(),
+            leg.counters.sends_out.to_string(),
+            leg.counters.ok.to_string(),
+            leg.counters.errors.to_string(),
+            leg.counters.timeouts.to_string(),
+        ]);
+    }
+    table.text()
+}
+
+fn stats_table(stats: &Stats) -> String {
+    let mut table = Table::new(&["COUNTER", ">VALUE"]);
+    let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+    row("version", stats.pf_version.clone());
+    row("uptime", duration(stats.uptime_seconds));
+    row("sessions", stats.sessions.to_string());
+    row("devices", stats.devices.to_string());
+    row("legs", stats.legs.to_string());
+    for (name, value) in media_rows(&stats.media) {
+        row(&format!("media {name}"), value.to_string());
+    }
+    for (reason, count) in &stats.legs_down {
+        row(&format!("legs down: {}", word(reason)), count.to_string());
+    }
+    let path = &stats.fast_path;
+    row("fast path", format!("{}{}", path.mode, if path.available { "" } else { " (not available)" }));
+    row("SENDs in kernel", path.sends_in_kernel.to_string());
+    for (reason, count) in &path.sends_in_userspace {
+        row(&format!("SENDs in userspace: {}", word(reason)), count.to_string());
+    }
+    if let Some(sip) = stats.sip.as_object() {
+        for (name, value) in sip {
+            row(&format!("sip {}", name.replace('_', " ")), value.to_string());
+        }
+    }
+    table.text()
+}
+
+fn media_rows(media: &LegCounters) -> [(&'static str, u64); 9] {
+    [
+        ("SENDs in", media.sends_in),
+        ("SENDs out", media.sends_out),
+        ("octets in", media.octets_in),
+        ("octets out", media.octets_out),
+        ("200 responses", media.ok),
+        ("other responses", media.errors),
+        ("unanswered", media.timeouts),
+        ("REPORTs", media.reports),
+        ("not acceptable", media.unacceptable),
+    ]
+}
+
+/// An enum value by its name in JSON.
+fn word(value: &impl Serialize) -> String {
+    let mut text = String::new();
+    if let Ok(serde_json::Value::String(word)) = serde_json::to_value(value) {
+        let _ = write!(text, "{word}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::view::LegView;
+
+    #[test]
+    fn a_session_shows_one_line_for_each_leg() {
+        let leg = |role, name: &str| LegView {
+            role,
+            name: name.to_owned(),
+            state: "established".to_owned(),
+            call_id: "c".to_owned(),
+            media: Vec::new(),
+            counters: LegCounters { sends_in: 3, ..LegCounters::default() },
+        };
+        let session = SessionView {
+            id: 1,
+            originator: "sip:alice@example.org".to_owned(),
+            destination: "tel:+15551234".to_owned(),
+            conversation_id: None,
+            contribution_id: None,
+            age_seconds: 75,
+            state: "established".to_owned(),
+            legs: vec![leg(LegRole::Originator, "Phone"), leg(LegRole::Far, "far end")],
+        };
+        let text = text(&Answer::Sessions { total: 1, sessions: vec![session] });
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].starts_with("1 ") && lines[1].contains("1m15s") && lines[1].contains("Phone"));
+        assert!(lines[2].starts_with(' ') && lines[2].contains("far end"));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_short_says_so() {
+        let answer = Answer::Devices { total: 5, devices: Vec::new() };
+        assert_eq!(cut_short(&answer).as_deref(), Some("0 of 5 shown: see --limit"));
+    }
+}

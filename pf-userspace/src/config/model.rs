@@ -1,0 +1,223 @@
+//! What the configuration file says, typed, with its defaults.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::{event::Transport, policy::Policy};
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where `pf` keeps what must survive a restart.
+    pub state_dir: PathBuf,
+    /// Shall messages be forwarded inside the kernel?
+    pub fast_path: FastPath,
+    /// SIP addresses and peers.
+    pub sip: Sip,
+    /// MSRP addresses and bounds.
+    pub msrp: Msrp,
+    /// Users and domains of the embedded registrar.
+    pub registrar: Registrar,
+    /// Operator policy.
+    pub policy: Policy,
+    /// The admin socket.
+    pub admin: Admin,
+    /// Logging.
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            state_dir: PathBuf::from("/var/lib/pf"),
+            fast_path: FastPath::default(),
+            sip: Sip::default(),
+            msrp: Msrp::default(),
+            registrar: Registrar::default(),
+            policy: Policy::default(),
+            admin: Admin::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// Shall messages be forwarded inside the kernel?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FastPath {
+    /// Where this build and this host can; else userspace, said in one line at the start.
+    #[default]
+    Auto,
+    /// Never; nothing is said about it.
+    Off,
+    /// `pf` does not start without it.
+    Required,
+}
+
+impl fmt::Display for FastPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FastPath::Auto => "auto",
+            FastPath::Off => "off",
+            FastPath::Required => "required",
+        })
+    }
+}
+
+/// `[sip]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sip {
+    /// Addresses to listen on.
+    pub listen: Vec<SipListen>,
+    /// Host that peers shall use, where it is not the address listened on.
+    pub advertise: Option<String>,
+    /// Peers whose P-Asserted-Identity counts.
+    pub trusted: Vec<IpAddr>,
+    /// Next hop towards the far end.
+    pub core: Option<String>,
+    /// The Interworking Selection Function.
+    pub isf: Option<String>,
+    /// User-Agent and Server.
+    pub product: String,
+}
+
+impl Default for Sip {
+    fn default() -> Sip {
+        let local = |transport| SipListen { transport, addr: SocketAddr::from(([127, 0, 0, 1], 5060)) };
+        Sip {
+            listen: vec![local(Transport::Udp), local(Transport::Tcp)],
+            advertise: None,
+            trusted: Vec::new(),
+            core: None,
+            isf: None,
+            product: concat!("CPM-serv/OMA2.2 pf/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// One SIP address to listen on, written `udp:127.0.0.1:5060` or `tcp:[::1]:5060`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SipListen {
+    /// Transport protocol.
+    pub transport: Transport,
+    /// Address and port; port 0 lets the system choose.
+    pub addr: SocketAddr,
+}
+
+impl TryFrom<String> for SipListen {
+    type Error = String;
+    fn try_from(text: String) -> Result<SipListen, String> {
+        let (transport, addr) = text.split_once(':').ok_or_else(|| format!("`{text}` names no transport"))?;
+        let transport = match transport {
+            "udp" => Transport::Udp,
+            "tcp" => Transport::Tcp,
+            "tls" => {
+                return Err("`tls` is not in this build: SIP over TLS has to end in front of pf".to_owned());
+            }
+            other => return Err(format!("`{other}` is not a transport: udp or tcp")),
+        };
+        let addr = addr.parse().map_err(|_| format!("`{addr}` is not an IP address with a port"))?;
+        Ok(SipListen { transport, addr })
+    }
+}
+
+impl From<SipListen> for String {
+    fn from(listen: SipListen) -> String {
+        listen.to_string()
+    }
+}
+
+impl fmt::Display for SipListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", transport_name(self.transport), self.addr)
+    }
+}
+
+/// `udp`, `tcp` or `tls`.
+pub fn transport_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "tcp",
+        Transport::Tls => "tls",
+        Transport::Udp => "udp",
+    }
+}
+
+/// `[msrp]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Msrp {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// Address that peers shall use, where it is not the one listened on.
+    pub advertise: Option<IpAddr>,
+    /// Threads that carry messages.
+    pub workers: u32,
+}
+
+impl Default for Msrp {
+    fn default() -> Msrp {
+        Msrp { listen: vec![SocketAddr::from(([127, 0, 0, 1], 2855))], advertise: None, workers: 1 }
+    }
+}
+
+/// `[registrar]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registrar {
+    /// Domains that are served.
+    pub domains: Vec<String>,
+    /// The users file.
+    pub users: Option<PathBuf>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Path of the Unix socket.
+    pub socket: PathBuf,
+}
+
+/// Where the admin socket is unless the file or `--socket` says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/pf/pf.sock";
+
+impl Default for Admin {
+    fn default() -> Admin {
+        Admin { socket: PathBuf::from(DEFAULT_SOCKET) }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Level or filter directives.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: "info".to_owned(), format: LogFormat::default() }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// One line for people.
+    #[default]
+    Text,
+}

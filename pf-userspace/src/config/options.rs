@@ -1,0 +1,293 @@
+//! Every option: its kind, an example and what it does. The reference is made from this table.
+
+use super::kind::Kind;
+
+/// One option of the configuration file.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionDoc {
+    /// `table.key`, or `key` at the top of the file.
+    pub key: &'static str,
+    /// What its value may be.
+    pub kind: Kind,
+    /// A good value, as written in TOML.
+    pub example: &'static str,
+    /// What it does.
+    pub text: &'static str,
+}
+
+/// One table of the configuration file, in the order of the reference.
+#[derive(Clone, Copy, Debug)]
+pub struct TableDoc {
+    /// Its name; empty for the top of the file.
+    pub name: &'static str,
+    /// What it is about.
+    pub text: &'static str,
+}
+
+/// All tables.
+pub const TABLES: &[TableDoc] = &[
+    TableDoc { name: "", text: "These stand at the top of the file, before the first table." },
+    TableDoc { name: "sip", text: "Where `pf` is reached by SIP, and the nodes it works with." },
+    TableDoc {
+        name: "msrp",
+        text: "Where `pf` is reached by MSRP, and how much it may hold for a slow peer.",
+    },
+    TableDoc { name: "registrar", text: "The users whose devices register at `pf`." },
+    TableDoc {
+        name: "policy",
+        text: "What the operator decides about CPM sessions. `docs/decisions.md` says why each default is what it is.",
+    },
+    TableDoc {
+        name: "admin",
+        text: "The socket that `pf sessions`, `pf devices`, `pf legs` and `pf stats` ask.",
+    },
+    TableDoc { name: "log", text: "What is logged to standard error, and how." },
+];
+
+const fn option(key: &'static str, kind: Kind, example: &'static str, text: &'static str) -> OptionDoc {
+    OptionDoc { key, kind, example, text }
+}
+
+/// All options.
+pub const OPTIONS: &[OptionDoc] = &[
+    option(
+        "state_dir",
+        Kind::Path,
+        "\"/var/lib/pf\"",
+        "Folder for what must survive a restart: the key (`contact.key`, made at the first start, mode 0600) that \
+         lets `pf` recognise the Contacts it gave out before. Keep it: with another key, clients can no longer \
+         re-join sessions by the address they remember.",
+    ),
+    option(
+        "fast_path",
+        Kind::Choice(&["auto", "off", "required"]),
+        "\"auto\"",
+        "Whether messages are forwarded inside the kernel. `auto`: where this build and this host can, else in \
+         userspace, which one line at the start says. `off`: always in userspace. `required`: do not start without \
+         it. This build carries every message in userspace.",
+    ),
+    option(
+        "sip.listen",
+        Kind::List(&Kind::SipListen),
+        "[\"udp:10.0.0.1:5060\", \"tcp:[2001:db8::1]:5060\"]",
+        "Addresses to listen on. Port 0 lets the system choose; the `pf ready:` line says which it chose.",
+    ),
+    option(
+        "sip.advertise",
+        Kind::Host,
+        "\"pf.example.org\"",
+        "Host that `pf` writes into Via and Contact, where peers reach it by another name than the address it \
+         listens on. Needed when it listens on a wildcard address.",
+    ),
+    option(
+        "sip.trusted",
+        Kind::List(&Kind::Ip),
+        "[\"10.0.0.5\"]",
+        "Nodes of the core whose P-Asserted-Identity is believed. A request from any other address has to prove \
+         who sent it (`policy.identify`).",
+    ),
+    option(
+        "sip.core",
+        Kind::SipUri,
+        "\"sip:10.0.0.5:5060;transport=tcp\"",
+        "Next hop for every request towards the far end. Without it the Request-URI decides.",
+    ),
+    option(
+        "sip.isf",
+        Kind::SipUri,
+        "\"sip:10.0.0.6:5060\"",
+        "The Interworking Selection Function. Invitations to addresses that are neither SIP nor tel URIs go there \
+         directly; without it they are refused.",
+    ),
+    option(
+        "sip.product",
+        Kind::Product,
+        "\"CPM-serv/OMA2.2 pf/0.1.0\"",
+        "User-Agent of requests and Server of responses. The first token is the CPM release.",
+    ),
+    option(
+        "msrp.listen",
+        Kind::List(&Kind::SocketAddr),
+        "[\"10.0.0.1:2855\", \"[2001:db8::1]:2855\"]",
+        "Addresses that devices and far ends connect to. A session uses the first one of its peer's address family.",
+    ),
+    option(
+        "msrp.advertise",
+        Kind::Ip,
+        "\"192.0.2.7\"",
+        "IP address that `pf` writes into `a=path` and `c=`, where it is not the one listened on. Needed when it \
+         listens on a wildcard address, unless `sip.advertise` is an IP address: then that one is used.",
+    ),
+    option(
+        "msrp.workers",
+        Kind::Integer(1, 64, "threads"),
+        "2",
+        "Threads that carry messages. One session lives on one of them, so more threads help more sessions.",
+    ),
+    option(
+        "registrar.domains",
+        Kind::List(&Kind::Domain),
+        "[\"example.org\"]",
+        "Domains whose users `pf` registers. The first one is the realm of digest authentication.",
+    ),
+    option(
+        "registrar.users",
+        Kind::Path,
+        "\"users.toml\"",
+        "The users file; a relative path counts from the folder of this file. Its form is at the end of this page.",
+    ),
+    option(
+        "policy.barred",
+        Kind::List(&Kind::CpmAddress),
+        "[\"sip:mallory@example.org\"]",
+        "Users that may not start a session: they get `403` with `127 Service not authorised`.",
+    ),
+    option(
+        "policy.direct_delivery",
+        Kind::Bool,
+        "false",
+        "Copy what one device of a user sends to the user's other suitable devices, so that they all show the \
+         conversation.",
+    ),
+    option(
+        "policy.client_version",
+        Kind::VersionRule,
+        "{ minimum = \"2.2\" }",
+        "CPM release that a client must have, read from the `CPM-client/OMA` token of its User-Agent. Others get \
+         `403` with `132 Version not supported`, and are not invited as another device. Without it nothing is checked.",
+    ),
+    option(
+        "policy.allow_anonymity",
+        Kind::Bool,
+        "false",
+        "Let a user ask for anonymity (`Privacy: id`). If not: `403` with `119 Anonymity not allowed`.",
+    ),
+    option(
+        "policy.copy_far",
+        Kind::Bool,
+        "false",
+        "Copy what the far end sends to the user's other devices in the session too. Needs `direct_delivery`.",
+    ),
+    option(
+        "policy.copy_devices",
+        Kind::Bool,
+        "false",
+        "Forward what another device of the user sends to the far end, and copy it to the user's other devices. \
+         Needs `direct_delivery`.",
+    ),
+    option(
+        "policy.late_devices",
+        Kind::Bool,
+        "true",
+        "Invite a device that registers while a session lives into that session. Needs `direct_delivery`.",
+    ),
+    option(
+        "policy.legacy_matching",
+        Kind::Bool,
+        "true",
+        "Match MSRP URIs by their session-id alone where the peer's SDP had no `a=msrp-cema`: for clients and \
+         border controllers that rewrite SDP but not paths.",
+    ),
+    option(
+        "policy.session_expires",
+        Kind::Integer(90, 86_400, "seconds"),
+        "1800",
+        "Session-Expires of the invitations `pf` sends (RFC 4028).",
+    ),
+    option(
+        "policy.min_session_expires",
+        Kind::Integer(90, 86_400, "seconds"),
+        "90",
+        "Smallest Session-Expires that a peer may ask for; below it `pf` answers `422`.",
+    ),
+    option(
+        "policy.device_answer_seconds",
+        Kind::Integer(1, 180, "seconds"),
+        "30",
+        "How long another device may take to answer its invitation before that leg is cancelled. The session \
+         itself never waits for it.",
+    ),
+    option(
+        "policy.identify",
+        Kind::Choice(&["digest", "registration"]),
+        "\"digest\"",
+        "How `pf` knows who sends an INVITE, where no trusted node says so. `digest`: every INVITE is challenged \
+         (`407`). `registration`: an INVITE from the address, or over the connection, of a registered device counts \
+         as that user's; others are challenged.",
+    ),
+    option(
+        "policy.registration_min_seconds",
+        Kind::Integer(1, 86_400, "seconds"),
+        "60",
+        "Shortest registration that is accepted; a REGISTER that asks for less gets `423` (RFC 3261 section 10.3).",
+    ),
+    option(
+        "policy.registration_max_seconds",
+        Kind::Integer(60, 31_536_000, "seconds"),
+        "3600",
+        "Longest registration: a REGISTER that asks for more, or for nothing, gets this.",
+    ),
+    option(
+        "admin.socket",
+        Kind::Path,
+        "\"/run/pf/pf.sock\"",
+        "Path of the Unix socket, made with mode 0600 at the start and removed at the end.",
+    ),
+    option(
+        "log.level",
+        Kind::LogFilter,
+        "\"info,pf::sip=debug\"",
+        "`error`, `warn`, `info`, `debug`, `trace`, or filter directives per module. Addresses of users appear at \
+         `debug` and below only, message contents never.",
+    ),
+    option(
+        "log.format",
+        Kind::Choice(&["text", "json"]),
+        "\"json\"",
+        "One line for people, or one JSON object a line.",
+    ),
+];
+
+/// The option of that name.
+pub fn find(key: &str) -> Option<&'static OptionDoc> {
+    OPTIONS.iter().find(|option| option.key == key)
+}
+
+/// The option or table name that is nearest to a misspelt one, among those of the same table.
+pub fn nearest(key: &str) -> Option<&'static str> {
+    let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let tables = TABLES.iter().map(|t| t.name).filter(|t| table.is_empty() && !t.is_empty());
+    let options = OPTIONS.iter().map(|o| o.key.rsplit_once('.').unwrap_or(("", o.key)));
+    options
+        .filter(|(t, _)| *t == table)
+        .map(|(_, n)| n)
+        .chain(tables)
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(steps, candidate)| *steps <= 1 + candidate.len() / 4)
+        .min_by_key(|(steps, _)| *steps)
+        .map(|(_, candidate)| candidate)
+}
+
+/// The table in which an option of that last name exists, if there is just one.
+pub fn table_of(name: &str) -> Option<&'static str> {
+    let mut found = OPTIONS.iter().filter_map(|o| o.key.rsplit_once('.')).filter(|(_, n)| *n == name);
+    match (found.next(), found.next()) {
+        (Some((table, _)), None) => Some(table),
+        _ => None,
+    }
+}
+
+/// Edits (insert, delete, replace) that lead from one word to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replace = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replace.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,203 @@
+//! What the values of a configuration mean together, and on this host.
+
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use super::{
+    check::Source,
+    finding::Severity::{Error, Warning},
+    model::{Config, FastPath},
+    users,
+};
+use crate::core::{config::User, event::Transport};
+
+/// Adds what it finds to `source`; gives the users of the users file.
+pub fn check(source: &mut Source<'_>, config: &Config) -> Vec<User> {
+    listen(source, config);
+    advertise(source, config);
+    policy(source, config);
+    surroundings(source, config);
+    users(source, config)
+}
+
+fn listen(source: &mut Source<'_>, config: &Config) {
+    let sip = config
+        .sip
+        .listen
+        .iter()
+        .enumerate()
+        .map(|(i, l)| (format!("sip.listen[{i}]"), l.transport == Transport::Udp, l.addr));
+    let msrp =
+        config.msrp.listen.iter().enumerate().map(|(i, addr)| (format!("msrp.listen[{i}]"), false, *addr));
+    let mut taken: Vec<(String, bool, SocketAddr)> = Vec::new();
+    for (key, udp, addr) in sip.chain(msrp) {
+        if let Some((other, ..)) = taken.iter().find(|(_, u, a)| *u == udp && clash(*a, addr)) {
+            let message = format!("port {} is taken by {other}", addr.port());
+            source.note(Error, &key, message, "choose another port or another address");
+        }
+        if !is_local(addr.ip()) {
+            let message = format!("{} is not an address of this host at present", addr.ip());
+            source.note(Warning, &key, message, "`ip address` lists the addresses of this host");
+        }
+        taken.push((key, udp, addr));
+    }
+    if config.sip.listen.is_empty() {
+        source.note(Error, "sip.listen", "there is no address to listen on", "name at least one");
+    }
+    if config.msrp.listen.is_empty() {
+        source.note(Error, "msrp.listen", "there is no address to listen on", "name at least one");
+    }
+}
+
+/// Do two sockets of one protocol get into each other's way?
+fn clash(a: SocketAddr, b: SocketAddr) -> bool {
+    let overlap = a.ip() == b.ip()
+        || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() == b.port() && a.port() != 0 && overlap
+}
+
+/// Has this host the address? Told by binding a port of the system's choice to it: nothing is sent.
+fn is_local(addr: IpAddr) -> bool {
+    !UdpSocket::bind((addr, 0)).is_err_and(|e| e.kind() == ErrorKind::AddrNotAvailable)
+}
+
+fn advertise(source: &mut Source<'_>, config: &Config) {
+    let sip_wildcard = config.sip.listen.iter().position(|l| l.addr.ip().is_unspecified());
+    if let (Some(index), None) = (sip_wildcard, &config.sip.advertise) {
+        source.note(
+            Warning,
+            &format!("sip.listen[{index}]"),
+            "a wildcard address says nothing to peers: Via and Contact get an address of this host that pf guesses",
+            "set `advertise` under `[sip]` to the address or name that peers shall use",
+        );
+    }
+    let advertised_ip = config.sip.advertise.as_deref().is_some_and(|host| host.parse::<IpAddr>().is_ok());
+    let msrp_wildcard = config.msrp.listen.iter().position(|a| a.ip().is_unspecified());
+    if let (Some(index), None, false) = (msrp_wildcard, config.msrp.advertise, advertised_ip) {
+        source.note(
+            Warning,
+            &format!("msrp.listen[{index}]"),
+            "a wildcard address says nothing to peers: a=path gets an address of this host that pf guesses",
+            "set `advertise` under `[msrp]` to the IP address that peers shall use",
+        );
+    }
+    for (key, bad) in [
+        ("sip.advertise", config.sip.advertise.as_deref().is_some_and(|h| matches!(h, "0.0.0.0" | "::"))),
+        ("msrp.advertise", config.msrp.advertise.is_some_and(|ip| ip.is_unspecified())),
+    ] {
+        if bad {
+            source.note(Error, key, "no peer can send to a wildcard address", "name an address of this host");
+        }
+    }
+}
+
+fn policy(source: &mut Source<'_>, config: &Config) {
+    let policy = &config.policy;
+    if policy.session_expires < policy.min_session_expires {
+        source.note(
+            Error,
+            "policy.session_expires",
+            format!(
+                "{} s is below min_session_expires ({} s): pf would not accept its own offer",
+                policy.session_expires, policy.min_session_expires
+            ),
+            "raise session_expires or lower min_session_expires",
+        );
+    }
+    if policy.registration_max_seconds < policy.registration_min_seconds {
+        source.note(
+            Error,
+            "policy.registration_max_seconds",
+            format!("it is below registration_min_seconds ({} s)", policy.registration_min_seconds),
+            "raise registration_max_seconds or lower registration_min_seconds",
+        );
+    }
+    if !policy.direct_delivery && policy.late_devices {
+        source.note(
+            Warning,
+            "policy.late_devices",
+            "without direct_delivery no other device is invited, so this does nothing",
+            "set direct_delivery = true, or leave late_devices out",
+        );
+    }
+}
+
+fn surroundings(source: &mut Source<'_>, config: &Config) {
+    if config.fast_path == FastPath::Required {
+        source.note(
+            Error,
+            "fast_path",
+            "this build has no in-kernel path, so pf would refuse to start",
+            "set it to \"auto\" or \"off\"",
+        );
+    }
+    if let Ok(meta) = std::fs::metadata(&config.state_dir)
+        && !meta.is_dir()
+    {
+        let message = format!("{} is not a folder", config.state_dir.display());
+        source.note(Error, "state_dir", message, "name a folder that pf may write to");
+    }
+    let length = config.admin.socket.as_os_str().len();
+    // sun_path holds 108 octets with the closing zero (unix(7)).
+    if length > 107 {
+        let message = format!("the path has {length} octets; a Unix socket's has 107 at most");
+        source.note(Error, "admin.socket", message, "choose a shorter path");
+    }
+    if std::fs::metadata(&config.admin.socket).is_ok_and(|m| m.is_dir()) {
+        source.note(
+            Error,
+            "admin.socket",
+            "this is a folder",
+            "name the socket itself, as in /run/pf/pf.sock",
+        );
+    }
+}
+
+fn users(source: &mut Source<'_>, config: &Config) -> Vec<User> {
+    if config.registrar.domains.is_empty() {
+        source.note(
+            Error,
+            "registrar.domains",
+            "pf serves no domain: no device could register and no user start a session",
+            "name the domain of your users, as in domains = [\"example.org\"] under `[registrar]`",
+        );
+    }
+    let Some(file) = &config.registrar.users else {
+        if config.sip.trusted.is_empty() {
+            source.note(
+                Warning,
+                "registrar.users",
+                "there is neither a users file nor a trusted node: nobody can register or start a session",
+                "set `users` under `[registrar]`, or `trusted` under `[sip]`",
+            );
+        }
+        return Vec::new();
+    };
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("{} cannot be read: {error}", file.display());
+            source.note(Error, "registrar.users", message, "make it, or mend the path or its permissions");
+            return Vec::new();
+        }
+    };
+    if readable_by_all(file) {
+        let message = format!("{} holds passwords and every user of this host can read it", file.display());
+        source.note(Warning, "registrar.users", message, format!("chmod o-rwx {}", file.display()));
+    }
+    let (users, findings) = users::check(file, &text, &config.registrar.domains);
+    if users.is_empty() && findings.is_empty() {
+        let message = format!("there is no user in {}", file.display());
+        source.note(Warning, "registrar.users", message, "add a `[[user]]` table for each user");
+    }
+    source.findings.extend(findings);
+    users
+}
+
+fn readable_by_all(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
+}

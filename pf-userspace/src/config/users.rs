@@ -1,0 +1,159 @@
+//! The users file: who may register and by which password.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    check::Source,
+    finding::{Finding, Severity},
+    kind::{Kind, type_name},
+};
+use crate::core::{config::User, sip::Uri};
+
+/// The file as it stands: a list of `[[user]]` tables.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct UsersFile {
+    user: Vec<UserEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserEntry {
+    addresses: Vec<String>,
+    username: String,
+    password: String,
+}
+
+/// The keys of a `[[user]]`, each with its kind and an example. All of them are needed.
+pub const FIELDS: &[(&str, Kind, &str, &str)] = &[
+    (
+        "addresses",
+        Kind::List(&Kind::CpmAddress),
+        "[\"sip:alice@example.org\", \"tel:+15551234\"]",
+        "The user's CPM addresses. The first is the address of record: devices register under it.",
+    ),
+    ("username", Kind::Text, "\"alice\"", "User name of digest authentication."),
+    ("password", Kind::Text, "\"correct horse battery staple\"", "Password of digest authentication."),
+];
+
+/// Reads a users file. `domains` are those the registrar serves, in any case.
+pub fn check(file: &Path, text: &str, domains: &[String]) -> (Vec<User>, Vec<Finding>) {
+    let mut source = Source { file, text, spans: BTreeMap::new(), findings: Vec::new() };
+    match DeTable::parse(text) {
+        Err(error) => source.syntax(&error),
+        Ok(table) => walk(&mut source, table.get_ref()),
+    }
+    let mut users = Vec::new();
+    if source.findings.is_empty() {
+        match toml::from_str::<UsersFile>(text) {
+            Err(error) => source.syntax(&error),
+            Ok(read) => users = convert(&mut source, read, domains),
+        }
+    }
+    (users, source.findings)
+}
+
+fn walk(source: &mut Source<'_>, table: &DeTable<'_>) {
+    for (name, value) in table.iter() {
+        match (name.get_ref().as_ref(), value.get_ref()) {
+            ("user", DeValue::Array(entries)) => {
+                for (index, entry) in entries.iter().enumerate() {
+                    source.spans.insert(format!("user[{index}]"), entry.span());
+                    match entry.get_ref() {
+                        DeValue::Table(fields) => walk_user(source, index, fields, entry.span()),
+                        other => {
+                            let message = format!("a user is a table, and this is {}", type_name(other));
+                            source.error(
+                                entry.span(),
+                                "user",
+                                message,
+                                "begin each user with a line `[[user]]`".into(),
+                            );
+                        }
+                    }
+                }
+            }
+            ("user", _) => source.error(
+                name.span(),
+                "user",
+                "`user` has to be a list of tables".into(),
+                "begin each user with a line `[[user]]`, with two brackets".into(),
+            ),
+            (other, _) => source.error(
+                name.span(),
+                other,
+                format!("there is no `{other}` in a users file"),
+                "it holds nothing but `[[user]]` tables".into(),
+            ),
+        }
+    }
+}
+
+fn walk_user(source: &mut Source<'_>, index: usize, fields: &DeTable<'_>, whole: std::ops::Range<usize>) {
+    for (name, value) in fields.iter() {
+        let key = format!("user[{index}].{}", name.get_ref());
+        source.spans.insert(key.clone(), value.span());
+        match FIELDS.iter().find(|(field, ..)| *field == name.get_ref().as_ref()) {
+            Some((_, kind, example, _)) => {
+                let mut misfits = Vec::new();
+                kind.check(value, example, &mut misfits);
+                for (span, message, help) in misfits {
+                    source.error(span, &key, message, help);
+                }
+            }
+            None => source.error(
+                name.span(),
+                &key,
+                format!("there is no `{}` in a user", name.get_ref()),
+                "a user has addresses, username and password".into(),
+            ),
+        }
+    }
+    for (field, _, example, _) in FIELDS {
+        if !fields.keys().any(|name| name.get_ref() == field) {
+            let key = format!("user[{index}].{field}");
+            let help = format!("add a line: {field} = {example}");
+            source.error(whole.clone(), &key, format!("this user has no `{field}`"), help);
+        }
+    }
+}
+
+fn convert(source: &mut Source<'_>, read: UsersFile, domains: &[String]) -> Vec<User> {
+    let mut addresses: BTreeMap<String, usize> = BTreeMap::new();
+    let mut usernames: BTreeMap<String, usize> = BTreeMap::new();
+    let mut users = Vec::new();
+    for (index, entry) in read.user.into_iter().enumerate() {
+        let key = format!("user[{index}].addresses");
+        if entry.addresses.is_empty() {
+            source.note(
+                Severity::Error,
+                &key,
+                "a user needs at least one address",
+                format!("write it like addresses = {}", FIELDS[0].2),
+            );
+        }
+        for address in &entry.addresses {
+            if let Some(first) = addresses.insert(address.to_ascii_lowercase(), index) {
+                let message = format!("`{address}` belongs to user number {} already", first + 1);
+                source.note(Severity::Error, &key, message, "one address belongs to one user");
+            }
+            let host = Uri::parse(address).map(|uri| uri.host).unwrap_or_default();
+            if !host.is_empty() && !domains.iter().any(|d| d.eq_ignore_ascii_case(&host)) {
+                let message = format!("`{host}` is not among the registrar's domains");
+                let help = format!("add \"{host}\" to `domains` under `[registrar]`, or mend the address");
+                source.note(Severity::Error, &key, message, help);
+            }
+        }
+        if let Some(first) = usernames.insert(entry.username.clone(), index) {
+            let message =
+                format!("`{}` is the username of user number {} already", entry.username, first + 1);
+            let key = format!("user[{index}].username");
+            source.note(Severity::Error, &key, message, "give each user a username of its own");
+        }
+        users.push(User { addresses: entry.addresses, username: entry.username, password: entry.password });
+    }
+    users
+}

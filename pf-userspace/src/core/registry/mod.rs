@@ -1,0 +1,268 @@
+//! The users' devices: who is registered, from where, with what.
+//!
+//! Fed by REGISTERs of the devices themselves (embedded registrar, RFC 3261 section 10.3) and by third-party
+//! REGISTERs of a trusted core registrar.
+
+mod address;
+mod device;
+pub(crate) mod digest;
+mod gruu;
+mod register;
+pub mod suitable;
+mod third_party;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
+
+use super::{
+    Entropy, Time,
+    config::{CoreConfig, SipAddress, User},
+    event::{FlowId, Peer, Transport},
+    sip::{NameAddr, Request, Response},
+    view::DeviceView,
+};
+
+pub use address::{address_key, same_address, same_contact};
+pub use device::{Device, same_urn};
+pub use suitable::{Icsi, suitable};
+
+use digest::{Asker, Authenticator};
+
+/// The most devices of one user.
+pub const MAX_DEVICES: usize = 16;
+/// The most users with devices at a time.
+const MAX_ACCOUNTS: usize = 1_000_000;
+
+/// All registered devices.
+#[derive(Debug)]
+pub struct Registry {
+    authenticator: Authenticator,
+    domains: Vec<String>,
+    sip: Vec<SipAddress>,
+    trusted: Vec<IpAddr>,
+    users: Vec<User>,
+    /// Which user has an address, by [`address_key`].
+    owners: BTreeMap<String, usize>,
+    /// Shortest and longest registration, in seconds.
+    bounds: (u32, u32),
+    /// Users with devices, by [`address_key`] of the address of record.
+    accounts: BTreeMap<String, Account>,
+    by_expiry: BTreeSet<(Time, String)>,
+    by_source: BTreeMap<Source, BTreeSet<String>>,
+    by_alias: BTreeMap<String, String>,
+}
+
+/// A user's devices, in order of registration.
+#[derive(Clone, Debug, Default)]
+struct Account {
+    devices: Vec<Device>,
+    /// Other addresses of the user, by [`address_key`], as the core registrar said (P-Associated-URI).
+    aliases: Vec<String>,
+}
+
+/// What a device registered over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    /// Its own connection.
+    Direct(FlowId),
+    /// A proxy's connection, shared with other devices.
+    Relayed(FlowId),
+    /// Its own UDP address.
+    Udp(SocketAddr),
+}
+
+impl Source {
+    fn of(device: &Device) -> Option<Source> {
+        match (&device.registrar, device.path.is_empty()) {
+            (Some(_), _) => None,
+            (None, true) => Source::direct(&device.peer),
+            (None, false) => device.peer.flow.map(Source::Relayed),
+        }
+    }
+
+    fn direct(peer: &Peer) -> Option<Source> {
+        match peer.transport {
+            Transport::Udp => Some(Source::Udp(peer.addr)),
+            Transport::Tcp | Transport::Tls => peer.flow.map(Source::Direct),
+        }
+    }
+}
+
+impl Registry {
+    /// An empty registry for the users and domains of this configuration.
+    pub fn new(config: &CoreConfig) -> Registry {
+        let realm = config.domains.first().map_or("pf", String::as_str);
+        let addresses = config.users.iter().enumerate();
+        let owners = addresses
+            .flat_map(|(i, user)| user.addresses.iter().filter_map(move |a| Some((address_key(a)?, i))));
+        Registry {
+            authenticator: Authenticator::new(realm, &config.users),
+            domains: config.domains.clone(),
+            sip: config.sip.clone(),
+            trusted: config.trusted.clone(),
+            users: config.users.clone(),
+            owners: owners.collect(),
+            bounds: (config.policy.registration_min_seconds, config.policy.registration_max_seconds),
+            accounts: BTreeMap::new(),
+            by_expiry: BTreeSet::new(),
+            by_source: BTreeMap::new(),
+            by_alias: BTreeMap::new(),
+        }
+    }
+
+    /// Answers a REGISTER: from a device (after digest authentication), or from a trusted core registrar that tells
+    /// of a user's registration.
+    pub fn register(
+        &mut self,
+        now: Time,
+        entropy: &mut dyn Entropy,
+        request: &Request,
+        from: &Peer,
+    ) -> Response {
+        self.expire(now);
+        let outcome = match self.third_party(request, from) {
+            Some(report) => self.report(now, entropy, request, report, from),
+            None => self.first_party(now, entropy, request, from),
+        };
+        let response = outcome.unwrap_or_else(|refusal| refusal);
+        match request.headers.get("To") {
+            Some(to) if request.to_tag().is_none() => {
+                response.with("To", format!("{to};tag={}", entropy.token(16)))
+            }
+            _ => response,
+        }
+    }
+
+    /// The user's devices in order of registration; `aor` may be any of the user's addresses.
+    pub fn devices(&self, aor: &str) -> Vec<&Device> {
+        let account = self.account_key(aor).and_then(|key| self.accounts.get(&key));
+        account.map(|account| account.devices.iter().collect()).unwrap_or_default()
+    }
+
+    /// The device that a GRUU or a Contact of ours stands for.
+    pub fn resolve(&self, uri: &str) -> Option<&Device> {
+        let contact = NameAddr { display: String::new(), uri: uri.to_owned(), params: Vec::new() };
+        self.devices(uri).into_iter().find(|device| address::is_gruu(uri) && device.is(&contact))
+    }
+
+    /// The address of record of a known user: one of the configuration, or one with registered devices.
+    pub fn known_user(&self, address: &str) -> Option<String> {
+        let key = self.account_key(address)?;
+        let configured = self.owners.get(&key).and_then(|index| self.users.get(*index)?.addresses.first());
+        let registered = self.accounts.get(&key).and_then(|account| account.devices.first()).map(|d| &d.aor);
+        configured.or(registered).cloned()
+    }
+
+    /// A connection is gone: what registered over it is now reached at its Contact.
+    pub fn flow_closed(&mut self, flow: FlowId) {
+        let sources = [Source::Direct(flow), Source::Relayed(flow)];
+        let keys: BTreeSet<String> =
+            sources.iter().filter_map(|s| self.by_source.get(s)).flatten().cloned().collect();
+        for key in keys {
+            self.change(&key, |account| {
+                for device in account.devices.iter_mut().filter(|d| d.peer.flow == Some(flow)) {
+                    device.peer.flow = None;
+                }
+            });
+        }
+    }
+
+    /// Drops what has not been refreshed in time.
+    pub fn expire(&mut self, now: Time) {
+        while let Some((_, key)) = self.by_expiry.first().filter(|(at, _)| *at <= now).cloned() {
+            self.change(&key, |account| account.devices.retain(|device| device.expires > now));
+        }
+    }
+
+    /// When [`Registry::expire`] has something to do next.
+    pub fn deadline(&self) -> Option<Time> {
+        self.by_expiry.first().map(|(at, _)| *at)
+    }
+
+    /// All devices, by user and in order of registration.
+    pub fn view(&self, now: Time) -> Vec<DeviceView> {
+        self.accounts.values().flat_map(|account| &account.devices).map(|device| device.view(now)).collect()
+    }
+
+    /// The devices that registered themselves from there.
+    pub(crate) fn devices_from(&self, from: &Peer) -> Vec<&Device> {
+        let keys = Source::direct(from).and_then(|source| self.by_source.get(&source));
+        let accounts = keys.into_iter().flatten().filter_map(|key| self.accounts.get(key));
+        accounts.flat_map(|account| &account.devices).filter(|d| suitable::is_source(d, from)).collect()
+    }
+
+    /// The addresses of a configured user, by any of them.
+    pub(crate) fn user_addresses(&self, address: &str) -> Option<&[String]> {
+        let index = self.owners.get(&address_key(address)?)?;
+        self.users.get(*index).map(|user| user.addresses.as_slice())
+    }
+
+    /// The configured user whose credentials the request carries, or the challenge to answer with.
+    pub(crate) fn authenticate(
+        &mut self,
+        now: Time,
+        entropy: &mut dyn Entropy,
+        request: &Request,
+        asker: Asker,
+    ) -> Result<&User, Response> {
+        let index = self.authenticator.authenticate(now, entropy, &self.users, request, asker)?;
+        self.users.get(index).ok_or_else(|| Response::new(500))
+    }
+
+    /// The key of the account that an address belongs to.
+    fn account_key(&self, address: &str) -> Option<String> {
+        let key = address_key(address)?;
+        let owner = self.owners.get(&key).and_then(|index| self.users.get(*index)?.addresses.first());
+        match owner {
+            Some(first) => address_key(first),
+            None => Some(self.by_alias.get(&key).cloned().unwrap_or(key)),
+        }
+    }
+
+    /// Changes an account and keeps the indices right. An account without devices goes.
+    fn change<R>(&mut self, key: &str, change: impl FnOnce(&mut Account) -> R) -> R {
+        let mut account = self.accounts.remove(key).unwrap_or_default();
+        for device in &account.devices {
+            self.by_expiry.remove(&(device.expires, key.to_owned()));
+            if let Some(source) = Source::of(device)
+                && let Some(keys) = self.by_source.get_mut(&source)
+            {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.by_source.remove(&source);
+                }
+            }
+        }
+        for alias in account.alias_keys() {
+            self.by_alias.remove(&alias);
+        }
+        let result = change(&mut account);
+        if account.devices.is_empty() {
+            return result;
+        }
+        for device in &account.devices {
+            self.by_expiry.insert((device.expires, key.to_owned()));
+            if let Some(source) = Source::of(device) {
+                self.by_source.entry(source).or_default().insert(key.to_owned());
+            }
+        }
+        for alias in account.alias_keys() {
+            self.by_alias.insert(alias, key.to_owned());
+        }
+        self.accounts.insert(key.to_owned(), account);
+        result
+    }
+}
+
+impl Account {
+    /// Addresses other than the address of record that lead here.
+    fn alias_keys(&self) -> Vec<String> {
+        let gruus = self.devices.iter().flat_map(|device| &device.temp_gruus);
+        gruus.filter_map(|gruu| address_key(gruu)).chain(self.aliases.iter().cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

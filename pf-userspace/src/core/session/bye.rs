@@ -1,0 +1,242 @@
+//! Clause 8.2.2.3: who said BYE, why, and who hears of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Session, Work,
+    context::Context,
+    leg::{A, Close, F, LegNo, LegState},
+};
+use crate::core::{
+    event::{LegRole, ServerTx},
+    sip::{
+        Method, Request,
+        fields::{parse_params, split_list},
+    },
+};
+
+/// A BYE that is answered when the leg it was passed on to has answered (steps 1.e, 2.d).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Farewell {
+    tx: ServerTx,
+    from: LegNo,
+    awaits: LegNo,
+}
+
+/// Which of the clause's steps a BYE leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    /// Step 1: the served client, by the user's explicit leave.
+    Client,
+    /// A device that takes part by direct delivery: its leg alone ends.
+    Device,
+    /// Step 2: the other CPM entity.
+    OtherEntity,
+    /// Step 4: a node of the core; the served client may be lost.
+    CoreNode,
+}
+
+/// The leg tells who sent it, the Reason tells why (AMB-13, AMB-14).
+fn sender(role: LegRole, reason: Option<&str>) -> Sender {
+    match (role, reason.and_then(sip_cause)) {
+        (LegRole::Device, _) => Sender::Device,
+        (LegRole::Far, _) => Sender::OtherEntity,
+        (LegRole::Originator, Some(200)) => Sender::Client,
+        (LegRole::Originator, None) if reason.is_none() => Sender::Client,
+        (LegRole::Originator, _) => Sender::CoreNode,
+    }
+}
+
+/// The cause of the `SIP` value of a Reason header (RFC 3326); other protocols say nothing here.
+fn sip_cause(reason: &str) -> Option<u16> {
+    split_list(reason).find_map(|value| {
+        let (protocol, params) = value.split_once(';')?;
+        if !protocol.trim().eq_ignore_ascii_case("SIP") {
+            return None;
+        }
+        let cause = parse_params(params).into_iter().find(|(name, _)| name.eq_ignore_ascii_case("cause"));
+        cause?.1?.trim().parse().ok()
+    })
+}
+
+impl Session {
+    /// A BYE in one of our dialogs.
+    pub(super) fn bye_received(&mut self, cx: &mut Context<'_>, no: LegNo, tx: ServerTx, request: &Request) {
+        self.answer_waiting(cx, no);
+        let reason: Vec<&str> = request.headers.all("Reason").collect();
+        let reason = (!reason.is_empty()).then(|| reason.join(", "));
+        let reason = reason.as_deref();
+        match self.legs[no].state {
+            LegState::Established if !self.ending => {}
+            // UE-A may end an early dialog with BYE (RFC 3261 section 15).
+            LegState::Inviting if no == A => {
+                self.answer_bye(cx, no, tx);
+                return self.abandon(cx, 487, reason, Close::Left);
+            }
+            // Both sides said BYE, or the session ends for another reason.
+            _ => return self.answer_bye(cx, no, tx),
+        }
+        match sender(self.legs[no].role, reason) {
+            Sender::Client => self.client_left(cx, tx, reason),
+            Sender::Device => {
+                self.answer_bye(cx, no, tx);
+                self.close_leg(cx, no, Close::Left);
+            }
+            Sender::OtherEntity => self.other_entity_left(cx, tx, reason),
+            Sender::CoreNode => self.client_lost(cx, tx, reason),
+        }
+    }
+
+    /// Step 1: the served client left.
+    fn client_left(&mut self, cx: &mut Context<'_>, tx: ServerTx, reason: Option<&str>) {
+        self.ending = true;
+        self.legs[A].state = LegState::Ending(Close::Left);
+        // a. Media towards the client.
+        self.close_lines(cx, A);
+        // b. Media and BYE to each connected device.
+        self.devices_leave(cx, reason);
+        // d. BYE to the other CPM entity; e. its answer is waited for; f. then all media.
+        self.farewell = Some(Farewell { tx, from: A, awaits: F });
+        self.hang_up(cx, F, reason, Close::Ended);
+    }
+
+    /// Step 2: the other CPM entity ended the session.
+    fn other_entity_left(&mut self, cx: &mut Context<'_>, tx: ServerTx, reason: Option<&str>) {
+        self.ending = true;
+        self.legs[F].state = LegState::Ending(Close::Left);
+        // a., c. BYE to the served client, and (AMB-15) to the connected devices.
+        self.hang_up(cx, A, reason, Close::Ended);
+        self.devices_leave(cx, reason);
+        // d. Its answer is waited for; e. then all media goes.
+        self.farewell = Some(Farewell { tx, from: F, awaits: A });
+    }
+
+    /// Step 4: the core lost the served client.
+    fn client_lost(&mut self, cx: &mut Context<'_>, tx: ServerTx, reason: Option<&str>) {
+        let connected = |leg: &super::Leg| leg.role == LegRole::Device && leg.is_established();
+        if self.legs.iter().any(connected) {
+            // Another suitable device is connected (AMB-16): the session goes on for it.
+            self.answer_bye(cx, A, tx);
+            self.close_leg(cx, A, Close::Left);
+        } else {
+            // None of the settings that would keep us in the session is there: release all, propagate the BYE.
+            self.client_left(cx, tx, reason);
+        }
+    }
+
+    /// Step 1.b: media and BYE to each connected device; those that were only invited are cancelled.
+    fn devices_leave(&mut self, cx: &mut Context<'_>, reason: Option<&str>) {
+        for no in F + 1..self.legs.len() {
+            self.close_lines(cx, no);
+            self.hang_up(cx, no, reason, Close::Ended);
+        }
+    }
+
+    /// Ends the session from our side: all that is pending is cancelled, all that is established gets a BYE.
+    pub(super) fn end(&mut self, cx: &mut Context<'_>, reason: Option<&str>, why: Close) {
+        self.ending = true;
+        for no in 0..self.legs.len() {
+            self.hang_up(cx, no, reason, why);
+        }
+    }
+
+    /// Ends one leg, whatever its state: CANCEL, or BYE as soon as RFC 3261 section 15 allows it.
+    pub(super) fn hang_up(&mut self, cx: &mut Context<'_>, no: LegNo, reason: Option<&str>, why: Close) {
+        match self.legs[no].state {
+            LegState::Inviting => match self.legs[no].role {
+                LegRole::Originator => {
+                    if let Some(asked) = self.legs[no].asked.take() {
+                        let answer = self.legs[no].response(487, &cx.config.product);
+                        cx.respond(asked, answer);
+                    }
+                    self.close_leg(cx, no, why);
+                }
+                LegRole::Device | LegRole::Far => self.cancel_invite(cx, no, reason, why),
+            },
+            LegState::Established => {
+                self.answer_waiting(cx, no);
+                self.legs[no].state = LegState::Ending(why);
+                if self.legs[no].unacked.is_some() {
+                    self.legs[no].bye_after_ack = Some(reason.map(str::to_owned));
+                } else {
+                    self.send_bye(cx, no, reason);
+                }
+            }
+            LegState::Cancelling(_) | LegState::Closed(_) | LegState::Ending(_) => {}
+        }
+    }
+
+    /// Sends the BYE of a leg that is ending.
+    pub(super) fn send_bye(&mut self, cx: &mut Context<'_>, no: LegNo, reason: Option<&str>) {
+        self.ack_owed(cx, no);
+        let (mut request, hop) = self.legs[no].request(Method::Bye, &cx.config.product);
+        if let Some(reason) = reason {
+            request.headers.push("Reason", reason);
+        }
+        self.send(cx, no, Work::Bye, (request, hop));
+    }
+
+    /// A leg is over: its media goes, and whoever waited for it hears of it.
+    pub(super) fn close_leg(&mut self, cx: &mut Context<'_>, no: LegNo, why: Close) {
+        if self.legs[no].is_closed() {
+            return;
+        }
+        if self.farewell.is_none_or(|farewell| farewell.awaits != no) {
+            self.close_lines(cx, no);
+        }
+        self.answer_waiting(cx, no);
+        let leg = &mut self.legs[no];
+        leg.state = LegState::Closed(why);
+        leg.timer = None;
+        leg.unacked = None;
+        leg.bye_after_ack = None;
+        self.clients
+            .retain(|_, client| client.leg != no || matches!(client.work, Work::Answered | Work::Stray));
+        self.say_farewell(cx);
+    }
+
+    /// Steps 1.e, 2.d: the 200 to the BYE, once the other side has answered ours; steps 1.f, 2.e: all media.
+    pub(super) fn say_farewell(&mut self, cx: &mut Context<'_>) {
+        let Some(Farewell { tx, from, awaits }) = self.farewell else { return };
+        if !self.legs[awaits].is_closed() {
+            return;
+        }
+        self.farewell = None;
+        self.answer_bye(cx, from, tx);
+        self.close_leg(cx, from, Close::Left);
+        self.close_streams(cx);
+    }
+
+    fn answer_bye(&mut self, cx: &mut Context<'_>, no: LegNo, tx: ServerTx) {
+        let ok = self.legs[no].response(200, &cx.config.product);
+        cx.respond(tx, ok);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Rows: BYE-03, BYE-04, BYE-05, BYE-06, BYE-07, BYE-10
+    #[test]
+    fn the_leg_tells_who_and_the_reason_tells_why() {
+        use LegRole::{Device, Far, Originator};
+        for (role, reason, expected) in [
+            (Originator, None, Sender::Client),
+            (Originator, Some("SIP;cause=200"), Sender::Client),
+            (Originator, Some("SIP ; cause=200 ;text=\"Call completed\""), Sender::Client),
+            (Originator, Some("Q.850;cause=16;text=\"a, b\", sip;cause=200"), Sender::Client),
+            (Originator, Some("SIP;cause=503;text=\"Service Unavailable\""), Sender::CoreNode),
+            (Originator, Some("Q.850;cause=16"), Sender::CoreNode),
+            (Originator, Some("nonsense"), Sender::CoreNode),
+            (Far, None, Sender::OtherEntity),
+            (Far, Some("SIP;cause=200"), Sender::OtherEntity),
+            (Far, Some("SIP;cause=410;text=\"Gone\""), Sender::OtherEntity),
+            (Far, Some("SIP;cause=480;text=\"Bearer unavailable\""), Sender::OtherEntity),
+            (Device, None, Sender::Device),
+            (Device, Some("SIP;cause=503"), Sender::Device),
+        ] {
+            assert_eq!(sender(role, reason), expected, "{role:?} {reason:?}");
+        }
+    }
+}

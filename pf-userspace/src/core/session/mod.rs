@@ -1,0 +1,362 @@
+//! A CPM session of a served user that we stay in the media path of (clause 8.2.2): a B2BUA between the device
+//! that originated it (leg A), the other CPM entity (leg F) and the user's other devices (legs B, C ...).
+//!
+//! One file per clause:
+//!
+//! - `invitation`: 8.2.2.1, from the INVITE received to the INVITE sent
+//! - `answer`: 8.2.2.1, from the far end's response to ours, and the ACK
+//! - `delivery`: 8.2.2.1 step 8 with 8.3.2.1, direct delivery to the user's other devices
+//! - `cancel`: 8.2.2.2 (RFC 3261 section 9)
+//! - `bye`: 8.2.2.3
+//! - `timer`: 8.2.2.4 and RFC 4028
+//! - `modification`: 8.2.2.5
+//! - `passing`: other requests inside the dialog
+//!
+//! A session is plain data. It does not know how it is found: the shard derives its indexes from [`Session::keys`].
+
+mod answer;
+mod bye;
+mod cancel;
+mod context;
+mod delivery;
+mod invitation;
+mod leg;
+mod media;
+mod modification;
+mod passing;
+#[cfg(test)]
+mod tests;
+mod timer;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+pub use context::{Context, Ids};
+pub(crate) use invitation::invite;
+
+use self::{
+    bye::Farewell,
+    invitation::{Invitation, SentInvite},
+    leg::{A, Close, F, Leg, LegNo, LegState},
+    media::Stream,
+    modification::Change,
+};
+use super::{
+    Event, Time,
+    event::{ClientTx, LegKey, MediaEvent, NoAnswer, ServerTx, SipEvent},
+    sip::{DialogError, Headers, Method, Request, Response},
+    view::SessionView,
+};
+
+/// One CPM session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Session {
+    id: u64,
+    started: Time,
+    /// What the originating device asked for.
+    invitation: Invitation,
+    /// Legs A, F, and one per device ever invited, in that order.
+    legs: Vec<Leg>,
+    /// By m-line index; `None` where we do not carry the line.
+    streams: Vec<Option<Stream>>,
+    /// Our requests that have no final response yet, and INVITEs that a fork may still answer.
+    clients: BTreeMap<ClientTx, Client>,
+    /// A BYE that waits for the other side's answer.
+    farewell: Option<Farewell>,
+    /// It is being ended: nothing new begins.
+    ending: bool,
+}
+
+/// A request of ours.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Client {
+    leg: LegNo,
+    work: Work,
+    /// Without an answer till then, the shell's word is not waited for any longer.
+    until: Time,
+}
+
+/// What a request of ours is for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Work {
+    /// An INVITE that was answered 2xx; forks may answer it too.
+    Answered,
+    /// BYE for the leg.
+    Bye,
+    /// re-INVITE or UPDATE on behalf of the other side (clause 8.2.2.5).
+    Change(Box<Change>),
+    /// re-INVITE of a device after such a change (clause 8.2.2.5 step 6).
+    DeviceChange,
+    /// The INVITE that makes the leg.
+    Invite(Box<SentInvite>),
+    /// A request inside the dialog on behalf of the other side.
+    Pass { asker: LegNo, tx: ServerTx, method: PassMethod },
+    /// Session refresh (RFC 4028).
+    Refresh { invite: bool },
+    /// BYE for a fork's dialog that nobody wants.
+    Stray,
+}
+
+/// Methods that are passed on inside a dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum PassMethod {
+    Info,
+    Message,
+    Notify,
+    Refer,
+}
+
+/// What a session is found by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Keys {
+    /// The user's address of record.
+    pub(crate) user: String,
+    /// Call-ID and our tag of each dialog, with its leg.
+    pub(crate) dialogs: Vec<(String, String)>,
+    pub(crate) clients: Vec<ClientTx>,
+    pub(crate) servers: Vec<ServerTx>,
+    pub(crate) media: Vec<LegKey>,
+}
+
+/// 64*T1 of RFC 3261 and a little: the shell's own timers always come first.
+const TRANSACTION: Duration = Duration::from_secs(37);
+/// How long an INVITE to the far end may ring (timer C, RFC 3261 section 16.6 step 11).
+const RINGING: Duration = Duration::from_secs(181);
+
+impl Session {
+    /// Takes one event of this session, and gives out what to do about it.
+    pub fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+        match event {
+            Event::Media(event) => self.media(cx, event),
+            Event::Sip(SipEvent::Ack { tx, request }) => self.ack_received(cx, tx, &request),
+            Event::Sip(SipEvent::AckMissing { tx }) => self.ack_missing(cx, tx),
+            Event::Sip(SipEvent::Cancelled { tx, request }) => self.cancel_received(cx, tx, &request),
+            Event::Sip(SipEvent::FlowClosed { .. }) => {}
+            Event::Sip(SipEvent::Request { tx, request, .. }) => self.request(cx, tx, &request),
+            Event::Sip(SipEvent::Response { tx, response, .. }) => self.response(cx, tx, &response),
+            Event::Sip(SipEvent::Unanswered { tx, reason }) => {
+                let status = match reason {
+                    NoAnswer::TimedOut => 408,
+                    NoAnswer::Unreachable(_) => 503,
+                };
+                self.final_response(cx, tx, &Response::new(status));
+            }
+            Event::Tick => self.tick(cx),
+        }
+        self.settle(cx);
+    }
+
+    /// When to come back with [`Event::Tick`].
+    pub fn deadline(&self) -> Option<Time> {
+        let clients = self.clients.values().map(|client| client.until);
+        let acks = self.legs.iter().filter_map(|leg| leg.unacked.map(|unacked| unacked.until));
+        let timers = self.legs.iter().filter(|leg| leg.is_established());
+        let timers = timers.filter_map(|leg| leg.timer.as_ref().map(timer::SessionTimer::deadline));
+        clients.chain(acks).chain(timers).min()
+    }
+
+    /// Is everything said and released?
+    pub(crate) fn is_over(&self) -> bool {
+        self.farewell.is_none()
+            && self.legs.iter().all(Leg::is_closed)
+            && self.clients.values().all(|client| matches!(client.work, Work::Answered | Work::Stray))
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn keys(&self) -> Keys {
+        let mut keys = Keys { user: self.invitation.user.clone(), ..Keys::default() };
+        for leg in &self.legs {
+            if !leg.is_closed() {
+                keys.dialogs.push((leg.dialog.call_id.clone(), leg.dialog.local_tag.clone()));
+            }
+            keys.servers.extend(leg.asked.iter());
+            keys.servers.extend(leg.unacked.iter().map(|unacked| unacked.tx));
+            keys.media.extend(leg.lines.iter().flatten().map(|line| line.key));
+        }
+        keys.clients.extend(self.clients.keys());
+        keys
+    }
+
+    pub(crate) fn view(&self, now: Time) -> SessionView {
+        let state = match () {
+            () if self.ending => "ending",
+            () if self.legs[F].is_established() => "established",
+            () => "inviting",
+        };
+        SessionView {
+            id: self.id,
+            originator: self.invitation.user.clone(),
+            destination: self.invitation.destination.clone(),
+            conversation_id: self.invitation.headers.get("Conversation-ID").map(str::to_owned),
+            contribution_id: self.invitation.headers.get("Contribution-ID").map(str::to_owned),
+            age_seconds: now.saturating_since(self.started).as_secs(),
+            state: state.to_owned(),
+            legs: self.legs.iter().map(Leg::view).collect(),
+        }
+    }
+
+    /// The leg whose dialog a request belongs to: the To tag is ours.
+    fn leg_of(&self, request: &Request) -> Option<LegNo> {
+        let (call_id, tag) = (request.call_id(), request.to_tag()?);
+        let ours = |leg: &Leg| leg.dialog.call_id == call_id && leg.dialog.local_tag == tag;
+        self.legs.iter().position(|leg| ours(leg) && !leg.is_closed())
+    }
+
+    /// A request inside one of our dialogs.
+    fn request(&mut self, cx: &mut Context<'_>, tx: ServerTx, request: &Request) {
+        let Some(no) = self.leg_of(request) else { return cx.refuse(tx, request, 481) };
+        if let Err(error) = self.legs[no].dialog.receive(request) {
+            let status = match error {
+                DialogError::Contact | DialogError::Incomplete => 400,
+                DialogError::Order => 500,
+                DialogError::Tag => 481,
+            };
+            return cx.refuse(tx, request, status);
+        }
+        self.legs[no].learn(&request.headers);
+        match request.method {
+            Method::Bye => self.bye_received(cx, no, tx, request),
+            Method::Invite | Method::Update => self.modification_received(cx, no, tx, request),
+            Method::Info => self.pass(cx, no, tx, request, PassMethod::Info),
+            Method::Message => self.pass(cx, no, tx, request, PassMethod::Message),
+            Method::Notify => self.pass(cx, no, tx, request, PassMethod::Notify),
+            Method::Refer => self.pass(cx, no, tx, request, PassMethod::Refer),
+            Method::Options => cx.respond(tx, capabilities(self.legs[no].response(200, &cx.config.product))),
+            // We never send a reliable provisional response (RFC 3262 section 3).
+            Method::Prack => cx.refuse(tx, request, 481),
+            Method::Ack | Method::Cancel | Method::Publish | Method::Register | Method::Subscribe => {
+                let response = self.legs[no].response(405, &cx.config.product).with("Allow", ALLOW);
+                cx.respond(tx, response);
+            }
+        }
+    }
+
+    fn response(&mut self, cx: &mut Context<'_>, tx: ClientTx, response: &Response) {
+        if !response.is_provisional() {
+            return self.final_response(cx, tx, response);
+        }
+        let Some(client) = self.clients.get_mut(&tx) else { return };
+        let far = client.leg == F && matches!(client.work, Work::Invite(_));
+        if far && response.status > 100 && self.legs[F].state == LegState::Inviting {
+            client.until = cx.now + RINGING;
+            self.far_progress(cx, response);
+        }
+    }
+
+    /// A final response, or ours in the place of one that did not come.
+    fn final_response(&mut self, cx: &mut Context<'_>, tx: ClientTx, response: &Response) {
+        let Some(Client { leg, work, until }) = self.clients.remove(&tx) else { return };
+        match work {
+            Work::Answered => {
+                self.fork_answered(cx, tx, leg, response);
+                self.clients.insert(tx, Client { leg, work, until });
+            }
+            Work::Bye => {
+                if let LegState::Ending(why) = self.legs[leg].state {
+                    self.close_leg(cx, leg, why);
+                }
+            }
+            Work::Change(change) => self.change_answered(cx, tx, leg, *change, response),
+            Work::DeviceChange => self.device_change_answered(cx, tx, leg, response),
+            Work::Invite(sent) => {
+                if response.is_success() {
+                    let until = cx.now + TRANSACTION;
+                    self.clients.insert(tx, Client { leg, work: Work::Answered, until });
+                }
+                if leg == F {
+                    self.far_answered(cx, tx, *sent, response);
+                } else {
+                    self.device_answered(cx, tx, leg, *sent, response);
+                }
+            }
+            Work::Pass { asker, tx: waiting, method } => {
+                self.passed_answered(cx, leg, asker, waiting, method, response);
+            }
+            Work::Refresh { invite } => self.refresh_answered(cx, tx, leg, invite, response),
+            Work::Stray => {}
+        }
+    }
+
+    fn tick(&mut self, cx: &mut Context<'_>) {
+        let due = |client: &Client| client.until <= cx.now;
+        let late: Vec<ClientTx> = self.clients.iter().filter(|(_, c)| due(c)).map(|(tx, _)| *tx).collect();
+        for tx in late {
+            match self.clients.get(&tx).map(|client| (client.leg, &client.work)) {
+                Some((leg, Work::Invite(_))) if self.legs[leg].state == LegState::Inviting => {
+                    self.give_up_invite(cx, leg);
+                }
+                Some((_, Work::Answered | Work::Stray)) => {
+                    self.clients.remove(&tx);
+                }
+                Some(_) => self.final_response(cx, tx, &Response::new(408)),
+                None => {}
+            }
+        }
+        for no in 0..self.legs.len() {
+            if let Some(unacked) = self.legs[no].unacked.filter(|unacked| unacked.until <= cx.now) {
+                self.ack_missing(cx, unacked.tx);
+            }
+            self.timer_due(cx, no);
+        }
+    }
+
+    fn media(&mut self, cx: &mut Context<'_>, event: MediaEvent) {
+        match event {
+            MediaEvent::LegClosed { leg, counters } => {
+                if let Some(no) = self.leg_with(leg) {
+                    leg::add(&mut self.legs[no].counters, &counters);
+                }
+            }
+            MediaEvent::LegDown { leg, reason, counters } => self.media_down(cx, leg, reason, &counters),
+            MediaEvent::LegUp { .. } => {}
+        }
+    }
+
+    /// Remembers a request of ours and sends it.
+    fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        leg: LegNo,
+        work: Work,
+        (request, hop): (Request, super::event::Hop),
+    ) -> ClientTx {
+        let tx = cx.ids.client();
+        let until = cx.now + TRANSACTION;
+        self.clients.insert(tx, Client { leg, work, until });
+        cx.request(tx, request, hop);
+        tx
+    }
+
+    /// The other end of what the originating device and the far end say to each other.
+    fn other(no: LegNo) -> LegNo {
+        if no == A { F } else { A }
+    }
+
+    /// Closes what has nothing left to wait for; after every event.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        self.say_farewell(cx);
+        let nobody = self.legs.iter().enumerate().all(|(no, leg)| no == F || !leg.is_alive());
+        if !self.ending && nobody && !matches!(self.legs[F].state, LegState::Closed(_)) {
+            self.end(cx, None, Close::Ended);
+        }
+        if self.legs.iter().all(Leg::is_closed) {
+            self.close_streams(cx);
+        }
+    }
+}
+
+/// What we can do, for OPTIONS and 2xx.
+pub(crate) fn capabilities(mut response: Response) -> Response {
+    let headers: &mut Headers = &mut response.headers;
+    headers.push("Allow", ALLOW);
+    headers.push("Accept", "application/sdp, multipart/mixed, application/resource-lists+xml");
+    headers.push("Supported", "timer, recipient-list-invite");
+    response
+}
+
+/// Methods that we take.
+pub(crate) const ALLOW: &str = "ACK, BYE, CANCEL, INFO, INVITE, MESSAGE, NOTIFY, OPTIONS, REFER, UPDATE";

@@ -1,0 +1,399 @@
+//! Clause 8.2.2.5: re-INVITE and UPDATE inside a session. Refreshes are answered here; changes are passed on.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    RINGING, Session, TRANSACTION, Work,
+    context::Context,
+    invitation::{check, parse_offer},
+    leg::{A, Close, F, LegNo, LegState, OwedAck, Unacked},
+    timer::{self, SessionTimer},
+};
+use crate::core::{
+    event::{ClientTx, LegRole, ServerTx, SipCommand},
+    sdp::{self, Sdp, SetupAttr},
+    sip::{Method, Request, Response},
+};
+
+/// A change that one side asked for and the other has not answered yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Change {
+    /// Who asked.
+    asker: LegNo,
+    tx: ServerTx,
+    /// It asked with INVITE, so its ACK will come; CSeq number of that INVITE.
+    number: Option<u32>,
+    /// The session description it asked with.
+    offered: Vec<u8>,
+    /// Ours for the other side, made from it.
+    ours: Vec<u8>,
+    /// We passed it on with INVITE, so an ACK is due.
+    invite: bool,
+    /// The asker's session timer, if the change goes through.
+    timer: SessionTimer,
+}
+
+impl Session {
+    /// A re-INVITE or UPDATE on leg `no`.
+    pub(super) fn modification_received(
+        &mut self,
+        cx: &mut Context<'_>,
+        no: LegNo,
+        tx: ServerTx,
+        request: &Request,
+    ) {
+        match self.legs[no].state {
+            LegState::Established if !self.ending => {}
+            LegState::Inviting => {
+                // The first offer is not answered yet (RFC 3261 section 14.2, RFC 3311 section 5.2).
+                let refusal = cx.refusal(request, 500).with("Retry-After", "5");
+                return cx.respond(tx, refusal);
+            }
+            _ => return cx.refuse(tx, request, 481),
+        }
+        // Step 1: the checks of 8.2.2.1 again. The session lives on if they fail.
+        if no == A {
+            let user = self.invitation.user.clone();
+            if let Err(refusal) = check(cx, request, &user, &[]) {
+                return cx.respond(tx, *refusal);
+            }
+        }
+        // A recipient list is for new sessions only (RFC 5366 section 5).
+        let unsupported: Vec<&str> =
+            request.headers.list("Require").filter(|tag| !tag.eq_ignore_ascii_case("timer")).collect();
+        if !unsupported.is_empty() {
+            let refusal = cx.refusal(request, 420).with("Unsupported", unsupported.join(", "));
+            return cx.respond(tx, refusal);
+        }
+        let timer = match timer::propose(&request.headers, &cx.config.policy, cx.now) {
+            Ok(timer) => timer,
+            Err(min) => {
+                let refusal = cx.refusal(request, 422).with("Min-SE", min.to_string());
+                return cx.respond(tx, refusal);
+            }
+        };
+        let Ok(body) = sdp::split_body(request.headers.get("Content-Type"), &request.body) else {
+            return cx.refuse(tx, request, 400);
+        };
+        let invite = request.method == Method::Invite;
+        let leg = &self.legs[no];
+        let says_offer = invite || body.sdp.is_some();
+        if says_offer && (leg.asked.is_some() || leg.unacked.is_some() || self.is_changing()) {
+            // Two offers at once (RFC 3261 section 14.2).
+            return cx.refuse(tx, request, 491);
+        }
+        let number = invite.then(|| request.cseq().unwrap_or_default());
+        match body.sdp {
+            None => self.accept_refresh(cx, no, tx, number, timer, invite),
+            Some(sdp) if same_description(&sdp, &leg.theirs) => {
+                self.accept_refresh(cx, no, tx, number, timer, true);
+            }
+            Some(sdp) => {
+                let offered = match parse_offer(&sdp) {
+                    Ok(offered) => offered,
+                    Err(bad) => {
+                        let refusal = bad.response(cx, request);
+                        return cx.respond(tx, refusal);
+                    }
+                };
+                let change = Change {
+                    asker: no,
+                    tx,
+                    number,
+                    offered: sdp.to_vec(),
+                    ours: Vec::new(),
+                    invite: false,
+                    timer,
+                };
+                self.change(cx, change, &offered);
+            }
+        }
+    }
+
+    /// Is an offer on its way between A and F, or a refresh?
+    pub(super) fn is_changing(&self) -> bool {
+        let works = self.clients.values().map(|client| &client.work);
+        works
+            .into_iter()
+            .any(|work| matches!(work, Work::Change(_) | Work::Refresh { .. } | Work::DeviceChange))
+    }
+
+    /// A refresh: nothing changes, so the same description answers it.
+    fn accept_refresh(
+        &mut self,
+        cx: &mut Context<'_>,
+        no: LegNo,
+        tx: ServerTx,
+        number: Option<u32>,
+        timer: SessionTimer,
+        describe: bool,
+    ) {
+        let ours = if describe { self.legs[no].ours.clone() } else { Vec::new() };
+        self.accept(cx, no, tx, number, timer, ours);
+    }
+
+    /// A 2xx of ours inside the dialog, with this session description if there is one.
+    fn accept(
+        &mut self,
+        cx: &mut Context<'_>,
+        no: LegNo,
+        tx: ServerTx,
+        number: Option<u32>,
+        timer: SessionTimer,
+        description: Vec<u8>,
+    ) {
+        let leg = &mut self.legs[no];
+        let mut ok = leg.response(200, &cx.config.product);
+        ok.headers.push("Contact", leg.contact.as_str());
+        ok.headers.push("Allow", super::ALLOW);
+        timer::accept(&mut ok.headers, &timer);
+        if !description.is_empty() {
+            ok.headers.push("Content-Type", "application/sdp");
+            ok.body = description.into();
+        }
+        leg.asked = None;
+        leg.timer = Some(timer);
+        if let Some(number) = number {
+            // An answer in the ACK can only say again what is agreed: it is not waited for.
+            leg.unacked = Some(Unacked { tx, number, offered: false, until: cx.now + TRANSACTION });
+        }
+        cx.respond(tx, ok);
+    }
+
+    /// A change: steps 2 and 5 between A and F; a device's concerns its own leg only.
+    fn change(&mut self, cx: &mut Context<'_>, mut change: Change, offered: &Sdp) {
+        let (asker, to) = (change.asker, Self::other(change.asker));
+        if asker > F || !self.legs[to].is_established() {
+            let Ok(ours) = Sdp::parse(&self.legs[asker].ours) else { return };
+            return self.accept_change(cx, &change, offered, &ours);
+        }
+        self.plan_lines(cx, to, offered, |_| Session::device_session_id());
+        self.legs[to].sdp_version += 1;
+        let origin = self.legs[to].origin(self.media_host(cx, to));
+        let lines = self.legs[to].local_lines(|_| SetupAttr::Actpass);
+        change.ours = sdp::offer(offered, &lines, &origin).write().to_vec();
+        self.open_lines(cx, to);
+        // a. A re-INVITE (an UPDATE for an UPDATE, where the other side takes it).
+        change.invite = change.number.is_some() || !self.legs[to].allows_update;
+        let method = if change.invite { Method::Invite } else { Method::Update };
+        let body = change.ours.clone();
+        let request = self.offer_in_dialog(cx, to, method, body);
+        if change.number.is_some() {
+            self.legs[asker].asked = Some(change.tx);
+        }
+        let invite = change.invite;
+        let tx = self.send(cx, to, Work::Change(Box::new(change)), request);
+        if let Some(client) = self.clients.get_mut(&tx).filter(|_| invite) {
+            client.until = cx.now + RINGING;
+        }
+    }
+
+    /// A request with an offer inside the dialog. b. Contact is the one of the first INVITE.
+    fn offer_in_dialog(
+        &mut self,
+        cx: &Context<'_>,
+        no: LegNo,
+        method: Method,
+        body: Vec<u8>,
+    ) -> (Request, crate::core::event::Hop) {
+        let leg = &mut self.legs[no];
+        let (mut request, hop) = leg.request(method, &cx.config.product);
+        request.headers.push("Contact", leg.contact.as_str());
+        request.headers.push("Supported", "timer");
+        request.headers.push("Allow", super::ALLOW);
+        if let Some(timer) = &leg.timer {
+            timer::write(&mut request.headers, timer.interval, 0);
+        }
+        request.headers.push("Content-Type", "application/sdp");
+        request.body = body.into();
+        (request, hop)
+    }
+
+    /// The other side's answer to a change.
+    pub(super) fn change_answered(
+        &mut self,
+        cx: &mut Context<'_>,
+        tx: ClientTx,
+        no: LegNo,
+        change: Change,
+        response: &Response,
+    ) {
+        if !response.is_success() {
+            return self.change_refused(cx, no, &change, response);
+        }
+        if change.invite {
+            self.legs[no].owed_ack = response.cseq().map(|(number, _)| OwedAck { tx, number });
+        }
+        let body = sdp::split_body(response.headers.get("Content-Type"), &response.body);
+        let octets = body.ok().and_then(|body| body.sdp).unwrap_or_default();
+        let (Ok(answered), Ok(offered)) = (Sdp::parse(&octets), parse_offer(&change.offered)) else {
+            self.ack_owed(cx, no);
+            return self.change_refused(cx, no, &change, &Response::new(500));
+        };
+        let leg = &mut self.legs[no];
+        leg.dialog.refresh_target(response.headers.get("Contact"));
+        leg.learn(&response.headers);
+        leg.ours.clone_from(&change.ours);
+        leg.theirs = octets.to_vec();
+        if let Some(interval) = leg.timer.as_ref().map(|timer| timer.interval) {
+            leg.timer = Some(timer::agreed(&response.headers, interval, cx.now));
+        }
+        self.drop_rejected(cx, &answered);
+        self.connect_lines(cx, no, &answered, |_| SetupAttr::Actpass);
+        let before = self.legs[A].ours.clone();
+        self.accept_change(cx, &change, &offered, &answered);
+        if change.number.is_none() {
+            // No ACK will come that ours could follow.
+            self.ack_owed(cx, no);
+        }
+        let agreed = if change.asker == A { &self.legs[A].ours } else { &change.ours };
+        if terms(agreed) != terms(&before) {
+            self.change_devices(cx);
+        }
+    }
+
+    /// Our answer to who asked for the change.
+    fn accept_change(&mut self, cx: &mut Context<'_>, change: &Change, offered: &Sdp, answered: &Sdp) {
+        let no = change.asker;
+        let carried = self.without_dropped(offered);
+        self.plan_lines(cx, no, &carried, |_| Session::device_session_id());
+        let setups = self.answer_setups(no, offered);
+        let setup = |index: usize| setups.get(index).copied().unwrap_or(SetupAttr::Passive);
+        self.legs[no].sdp_version += 1;
+        let origin = self.legs[no].origin(self.media_host(cx, no));
+        let ours = sdp::answer(offered, answered, &self.legs[no].local_lines(setup), &origin).write();
+        self.open_lines(cx, no);
+        self.connect_lines(cx, no, offered, setup);
+        self.legs[no].ours = ours.to_vec();
+        self.legs[no].theirs.clone_from(&change.offered);
+        self.accept(cx, no, change.tx, change.number, change.timer.clone(), ours.to_vec());
+    }
+
+    /// The other side refused: so do we, and everything stays as it was.
+    fn change_refused(&mut self, cx: &mut Context<'_>, no: LegNo, change: &Change, response: &Response) {
+        self.drop_unused(cx);
+        let mut refusal = self.legs[change.asker].response(response.status, &cx.config.product);
+        refusal.reason.clone_from(&response.reason);
+        for name in ["Warning", "Retry-After", "Reason"] {
+            refusal.headers.copy(&response.headers, name);
+        }
+        self.legs[change.asker].asked = None;
+        cx.respond(change.tx, refusal);
+        if matches!(response.status, 408 | 481) {
+            // The dialog is gone (RFC 3261 section 12.2.1.2).
+            self.end(cx, None, Close::Unanswered);
+        } else if self.legs[no].timer.is_none() {
+            self.legs[no].timer = Some(SessionTimer::new(cx.config.policy.session_expires, true, cx.now));
+        }
+    }
+
+    /// Gives up streams that came with a change and that no peer knows.
+    fn drop_unused(&mut self, cx: &mut Context<'_>) {
+        for index in 0..self.streams.len() {
+            let lines = self.legs.iter().filter_map(|leg| leg.lines.get(index)?.as_ref());
+            if self.streams[index].is_some() && lines.clone().all(|line| line.remote.is_none()) {
+                self.drop_stream(cx, index);
+            }
+        }
+    }
+
+    /// A CANCEL for a re-INVITE: passed on. Its answer is whatever the other side says in the end.
+    pub(super) fn cancel_change(&mut self, cx: &mut Context<'_>, no: LegNo, reason: Option<&str>) {
+        let pending = self.clients.iter_mut().find(
+            |(_, client)| matches!(&client.work, Work::Change(change) if change.asker == no && change.invite),
+        );
+        let Some((tx, client)) = pending else { return };
+        client.until = cx.now + TRANSACTION;
+        cx.sip(SipCommand::Cancel { tx: *tx, reason: reason.map(str::to_owned) });
+    }
+
+    /// Step 6: the connected devices get the change too, each in its own dialog.
+    fn change_devices(&mut self, cx: &mut Context<'_>) {
+        let Ok(agreed) = Sdp::parse(&self.legs[A].ours) else { return };
+        let carried = self.without_dropped(&agreed);
+        for no in F + 1..self.legs.len() {
+            let leg = &self.legs[no];
+            if leg.role != LegRole::Device || !leg.is_established() || leg.unacked.is_some() {
+                continue;
+            }
+            self.plan_lines(cx, no, &carried, |_| Session::device_session_id());
+            self.legs[no].sdp_version += 1;
+            let origin = self.legs[no].origin(self.media_host(cx, no));
+            let lines = self.legs[no].local_lines(|_| SetupAttr::Actpass);
+            let offer = sdp::device_offer(&carried, &lines, &origin).write();
+            self.open_lines(cx, no);
+            self.legs[no].ours = offer.to_vec();
+            let request = self.offer_in_dialog(cx, no, Method::Invite, offer.to_vec());
+            self.send(cx, no, Work::DeviceChange, request);
+        }
+    }
+
+    /// A device's answer to that: a device without the dialog leaves, another failure leaves things as they are
+    /// (AMB-21).
+    pub(super) fn device_change_answered(
+        &mut self,
+        cx: &mut Context<'_>,
+        tx: ClientTx,
+        no: LegNo,
+        response: &Response,
+    ) {
+        if response.is_success() {
+            self.legs[no].owed_ack = response.cseq().map(|(number, _)| OwedAck { tx, number });
+            self.ack_owed(cx, no);
+            self.refreshed_answer(cx, no, response);
+        } else if matches!(response.status, 408 | 481) {
+            self.hang_up(cx, no, None, Close::Unanswered);
+        }
+    }
+
+    /// The session description in a 2xx to a re-INVITE of our own.
+    pub(super) fn refreshed_answer(&mut self, cx: &mut Context<'_>, no: LegNo, response: &Response) {
+        let body = sdp::split_body(response.headers.get("Content-Type"), &response.body);
+        let Some(octets) = body.ok().and_then(|body| body.sdp) else { return };
+        if octets[..] == self.legs[no].theirs[..] || !self.legs[no].is_established() {
+            return;
+        }
+        let Ok(answered) = Sdp::parse(&octets) else { return };
+        self.legs[no].theirs = octets.to_vec();
+        self.close_refused_lines(cx, no, &answered);
+        self.connect_lines(cx, no, &answered, |_| SetupAttr::Actpass);
+    }
+
+    /// A leg ends: what the other side waits for from it, or it from the other side, is answered now.
+    pub(super) fn answer_waiting(&mut self, cx: &mut Context<'_>, no: LegNo) {
+        let concerns = |leg: LegNo, work: &Work| match work {
+            Work::Change(change) => leg == no || change.asker == no,
+            Work::Pass { asker, .. } => leg == no || *asker == no,
+            Work::DeviceChange | Work::Refresh { .. } => leg == no,
+            Work::Answered | Work::Bye | Work::Invite(_) | Work::Stray => false,
+        };
+        let waiting: Vec<ClientTx> =
+            self.clients.iter().filter(|(_, c)| concerns(c.leg, &c.work)).map(|(tx, _)| *tx).collect();
+        for tx in waiting {
+            let (asker, server) = match self.clients.remove(&tx).map(|client| client.work) {
+                Some(Work::Change(change)) => {
+                    self.legs[change.asker].asked = None;
+                    (change.asker, change.tx)
+                }
+                Some(Work::Pass { asker, tx, .. }) => (asker, tx),
+                _ => continue,
+            };
+            let answer = self.legs[asker].response(487, &cx.config.product);
+            cx.respond(server, answer);
+        }
+    }
+}
+
+/// Do these two say the same: octet for octet, or by the version in `o=` (RFC 3264 section 8)?
+fn same_description(new: &[u8], old: &[u8]) -> bool {
+    let origin = |sdp: &[u8]| {
+        let mut lines = sdp.split(|octet| *octet == b'\n');
+        lines.find(|line| line.starts_with(b"o=")).map(|line| line.trim_ascii_end().to_vec())
+    };
+    new == old || (origin(new).is_some() && origin(new) == origin(old))
+}
+
+/// A description without its version: what is agreed.
+fn terms(sdp: &[u8]) -> Vec<&[u8]> {
+    sdp.split(|octet| *octet == b'\n').filter(|line| !line.starts_with(b"o=")).collect()
+}

@@ -1,0 +1,331 @@
+//! A shard: the devices and sessions of some users, and which event is for which of them. A shard shares nothing with
+//! another one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    Command, Entropy, Event, Time,
+    config::CoreConfig,
+    event::{ClientTx, Hop, LegKey, MediaEvent, Peer, ServerTx, SipCommand, SipEvent},
+    registry::Registry,
+    session::{self, Context, Ids, Keys, Session},
+    sip::{Dialog, Method, Request, Response},
+    view::{DeviceView, SessionView},
+};
+
+/// Routes events to the registrar and to the sessions; see the contract in [`super`].
+pub struct Shard {
+    config: CoreConfig,
+    entropy: Box<dyn Entropy>,
+    registry: Registry,
+    ids: Ids,
+    limits: Limits,
+    sessions: BTreeMap<u64, Session>,
+    index: Index,
+}
+
+/// What a shard takes at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at a time; a further INVITE is answered `503`.
+    pub sessions: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { sessions: 100_000 }
+    }
+}
+
+/// Who an event is for. A function of the sessions: made anew from [`Session::keys`] after every event.
+#[derive(Default)]
+struct Index {
+    /// By Call-ID and our tag.
+    dialogs: HashMap<(String, String), u64>,
+    clients: HashMap<ClientTx, u64>,
+    servers: HashMap<ServerTx, u64>,
+    media: HashMap<LegKey, u64>,
+    users: HashMap<String, BTreeSet<u64>>,
+    deadlines: BTreeSet<(Time, u64)>,
+    entries: HashMap<u64, (Keys, Option<Time>)>,
+}
+
+impl Shard {
+    /// An empty shard.
+    pub fn new(config: CoreConfig, entropy: Box<dyn Entropy>) -> Shard {
+        Shard::with_limits(config, entropy, Limits::default())
+    }
+
+    /// An empty shard that takes no more than this.
+    pub fn with_limits(config: CoreConfig, entropy: Box<dyn Entropy>, limits: Limits) -> Shard {
+        let registry = Registry::new(&config);
+        Shard {
+            config,
+            entropy,
+            registry,
+            ids: Ids::default(),
+            limits,
+            sessions: BTreeMap::new(),
+            index: Index::default(),
+        }
+    }
+
+    /// Takes one event; the commands are to be carried out, in order, before the next one.
+    pub fn handle(&mut self, now: Time, event: Event) -> Vec<Command> {
+        self.registry.expire(now);
+        match event {
+            Event::Tick => return self.tick(now),
+            Event::Media(event) => {
+                let (MediaEvent::LegClosed { leg, .. }
+                | MediaEvent::LegDown { leg, .. }
+                | MediaEvent::LegUp { leg }) = &event;
+                let session = self.index.media.get(leg).copied();
+                self.give(now, session, Event::Media(event))
+            }
+            Event::Sip(event) => self.sip(now, event),
+        }
+    }
+
+    /// When to come back with [`Event::Tick`] if nothing else happens.
+    pub fn deadline(&self) -> Option<Time> {
+        let sessions = self.index.deadlines.first().map(|(time, _)| *time);
+        sessions.into_iter().chain(self.registry.deadline()).min()
+    }
+
+    /// The sessions, oldest first.
+    pub fn sessions(&self, now: Time) -> Vec<SessionView> {
+        self.sessions.values().map(|session| session.view(now)).collect()
+    }
+
+    /// The registered devices.
+    pub fn devices(&self, now: Time) -> Vec<DeviceView> {
+        self.registry.view(now)
+    }
+
+    fn sip(&mut self, now: Time, event: SipEvent) -> Vec<Command> {
+        let session = match &event {
+            SipEvent::Ack { tx, request } => {
+                let by_tx = tx.and_then(|tx| self.index.servers.get(&tx).copied());
+                by_tx.or_else(|| self.index.dialog(request))
+            }
+            SipEvent::AckMissing { tx } | SipEvent::Cancelled { tx, .. } => {
+                self.index.servers.get(tx).copied()
+            }
+            SipEvent::FlowClosed { flow } => {
+                self.registry.flow_closed(*flow);
+                None
+            }
+            SipEvent::Request { tx, from, request } => {
+                return self.request(now, *tx, *from, request.clone());
+            }
+            SipEvent::Response { tx, response, .. } => {
+                let session = self.index.clients.get(tx).copied();
+                if session.is_none() {
+                    return self.orphan(*tx, response);
+                }
+                session
+            }
+            SipEvent::Unanswered { tx, .. } => self.index.clients.get(tx).copied(),
+        };
+        self.give(now, session, Event::Sip(event))
+    }
+
+    fn request(&mut self, now: Time, tx: ServerTx, from: Peer, request: Request) -> Vec<Command> {
+        if request.to_tag().is_some() {
+            let Some(session) = self.index.dialog(&request) else {
+                return self.answer(now, |cx| cx.refuse(tx, &request, 481));
+            };
+            return self.give(now, Some(session), Event::Sip(SipEvent::Request { tx, from, request }));
+        }
+        match request.method {
+            Method::Invite => self.invite(now, tx, &from, &request),
+            Method::Options => self.answer(now, |cx| {
+                let response = session::capabilities(cx.refusal(&request, 200));
+                cx.respond(tx, response);
+            }),
+            Method::Register => self.register(now, tx, &from, &request),
+            // They belong into a dialog.
+            Method::Ack | Method::Bye | Method::Cancel | Method::Notify | Method::Prack | Method::Update => {
+                self.answer(now, |cx| cx.refuse(tx, &request, 481))
+            }
+            Method::Info | Method::Message | Method::Publish | Method::Refer | Method::Subscribe => self
+                .answer(now, |cx| {
+                    let response = cx.refusal(&request, 405).with("Allow", ALLOW);
+                    cx.respond(tx, response);
+                }),
+        }
+    }
+
+    fn invite(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
+        if self.sessions.len() >= self.limits.sessions {
+            return self.answer(now, |cx| {
+                let response = cx.refusal(request, 503).with("Retry-After", "10");
+                cx.respond(tx, response);
+            });
+        }
+        let mut cx = context(now, &self.config, &mut self.registry, self.entropy.as_mut(), &mut self.ids);
+        let session = session::invite(&mut cx, tx, from, request);
+        let commands = cx.commands;
+        if let Some(session) = session {
+            let id = session.id();
+            self.sessions.insert(id, session);
+            self.index_anew(id);
+        }
+        commands
+    }
+
+    fn register(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
+        let response = self.registry.register(now, self.entropy.as_mut(), request, from);
+        let registered = response.is_success();
+        let mut commands = vec![Command::Sip(SipCommand::Respond { tx, response })];
+        if registered && self.config.policy.late_devices {
+            commands.extend(self.invite_late(now, request));
+        }
+        commands
+    }
+
+    /// A device of a user may be new: sessions of that user invite it (policy `late_devices`).
+    fn invite_late(&mut self, now: Time, request: &Request) -> Vec<Command> {
+        let to = request.headers.get("To").and_then(|to| super::sip::NameAddr::parse(to).ok());
+        let user = to.and_then(|to| self.registry.known_user(&to.uri).or(Some(to.uri)));
+        let sessions = user.and_then(|user| self.index.users.get(&user).cloned()).unwrap_or_default();
+        let mut commands = Vec::new();
+        for id in sessions {
+            commands.extend(self.with_session(now, id, Session::deliver_directly));
+        }
+        commands
+    }
+
+    fn tick(&mut self, now: Time) -> Vec<Command> {
+        let mut commands = Vec::new();
+        let due: Vec<u64> =
+            self.index.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
+        for id in due {
+            commands.extend(self.give(now, Some(id), Event::Tick));
+        }
+        commands
+    }
+
+    fn give(&mut self, now: Time, session: Option<u64>, event: Event) -> Vec<Command> {
+        match session {
+            Some(id) => self.with_session(now, id, |session, cx| session.handle(cx, event)),
+            None => Vec::new(),
+        }
+    }
+
+    fn with_session(
+        &mut self,
+        now: Time,
+        id: u64,
+        work: impl FnOnce(&mut Session, &mut Context<'_>),
+    ) -> Vec<Command> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+        let mut cx = context(now, &self.config, &mut self.registry, self.entropy.as_mut(), &mut self.ids);
+        work(session, &mut cx);
+        let commands = cx.commands;
+        self.index_anew(id);
+        commands
+    }
+
+    fn index_anew(&mut self, id: u64) {
+        if self.sessions.get(&id).is_some_and(Session::is_over) {
+            self.sessions.remove(&id);
+        }
+        let entry = self.sessions.get(&id).map(|session| (session.keys(), session.deadline()));
+        self.index.replace(id, entry);
+    }
+
+    /// Answers something that belongs to no session.
+    fn answer(&mut self, now: Time, work: impl FnOnce(&mut Context<'_>)) -> Vec<Command> {
+        let mut cx = context(now, &self.config, &mut self.registry, self.entropy.as_mut(), &mut self.ids);
+        work(&mut cx);
+        cx.commands
+    }
+
+    /// A 2xx to an INVITE of a session that is no more (a fork, or later than we waited): ACK and BYE
+    /// (RFC 3261 section 13.2.2.4).
+    fn orphan(&mut self, tx: ClientTx, response: &Response) -> Vec<Command> {
+        let invite = response.cseq().is_some_and(|(_, method)| method == Method::Invite);
+        let dialog = Dialog::from_answer(response).filter(|_| invite && response.is_success());
+        let Some(mut dialog) = dialog else { return Vec::new() };
+        let (request, hop) = dialog.ack(dialog.local_cseq);
+        let ack = SipCommand::Ack { tx, request, hop };
+        let (request, hop): (Request, Hop) = dialog.request(Method::Bye);
+        let bye = SipCommand::Request { tx: self.ids.client(), request, hop };
+        vec![Command::Sip(ack), Command::Sip(bye)]
+    }
+}
+
+/// Methods that we take outside of a dialog.
+const ALLOW: &str = "ACK, CANCEL, INVITE, OPTIONS, REGISTER";
+
+fn context<'a>(
+    now: Time,
+    config: &'a CoreConfig,
+    registry: &'a mut Registry,
+    entropy: &'a mut dyn Entropy,
+    ids: &'a mut Ids,
+) -> Context<'a> {
+    Context { now, config, registry, entropy, ids, commands: Vec::new() }
+}
+
+impl Index {
+    /// The session of a request inside a dialog: the To tag is ours.
+    fn dialog(&self, request: &Request) -> Option<u64> {
+        self.dialogs.get(&(request.call_id().to_owned(), request.to_tag()?)).copied()
+    }
+
+    /// Puts a session's keys in the place of those it had; without an entry it is gone.
+    fn replace(&mut self, id: u64, entry: Option<(Keys, Option<Time>)>) {
+        if self.entries.get(&id) == entry.as_ref() {
+            return;
+        }
+        if let Some((keys, deadline)) = self.entries.remove(&id) {
+            keys.dialogs.iter().for_each(|key| {
+                self.dialogs.remove(key);
+            });
+            keys.clients.iter().for_each(|key| {
+                self.clients.remove(key);
+            });
+            keys.servers.iter().for_each(|key| {
+                self.servers.remove(key);
+            });
+            keys.media.iter().for_each(|key| {
+                self.media.remove(key);
+            });
+            if let Some(time) = deadline {
+                self.deadlines.remove(&(time, id));
+            }
+            if let Some(sessions) = self.users.get_mut(&keys.user) {
+                sessions.remove(&id);
+                if sessions.is_empty() {
+                    self.users.remove(&keys.user);
+                }
+            }
+        }
+        let Some((keys, deadline)) = entry else { return };
+        self.dialogs.extend(keys.dialogs.iter().map(|key| (key.clone(), id)));
+        self.clients.extend(keys.clients.iter().map(|key| (*key, id)));
+        self.servers.extend(keys.servers.iter().map(|key| (*key, id)));
+        self.media.extend(keys.media.iter().map(|key| (*key, id)));
+        self.users.entry(keys.user.clone()).or_default().insert(id);
+        self.deadlines.extend(deadline.map(|time| (time, id)));
+        self.entries.insert(id, (keys, deadline));
+    }
+}
+
+#[cfg(test)]
+impl Shard {
+    /// No session, and nothing that points to one.
+    pub(crate) fn is_idle(&self) -> bool {
+        let Index { dialogs, clients, servers, media, users, deadlines, entries } = &self.index;
+        self.sessions.is_empty()
+            && dialogs.is_empty()
+            && clients.is_empty()
+            && servers.is_empty()
+            && media.is_empty()
+            && users.is_empty()
+            && deadlines.is_empty()
+            && entries.is_empty()
+    }
+}

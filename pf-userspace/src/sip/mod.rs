@@ -1,0 +1,478 @@
+//! The SIP shell: sockets, framing and transactions between the network and the core.
+//!
+//! Octets come in through `transport` (UDP sockets, stream connections), become messages in `framing` and
+//! `preparse`, meet their transaction in `engine`, and leave as [`SipEvent`]s in one order through `outbox`.
+//! [`SipCommand`]s take the way back. Nothing here knows dialogs, registrations or sessions.
+
+mod config;
+mod connection;
+mod engine;
+mod framing;
+mod outbox;
+mod preparse;
+mod stats;
+mod transport;
+mod via;
+mod write;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc, watch},
+};
+
+pub use self::{
+    config::{SipConfig, SipStartError},
+    stats::SipStats,
+};
+use self::{
+    engine::{Engine, Outgoing, Route, Settings, Way},
+    outbox::Outbox,
+    preparse::{Message, Refusal},
+    stats::Counters,
+    transport::{
+        Dial, Transports,
+        resolve::{self, Host, Names, Place},
+        stream::{self, Flow},
+        udp,
+    },
+};
+use crate::core::{
+    event::{ClientTx, Hop, Peer, SipCommand, SipEvent, Transport},
+    sip::Request,
+};
+
+/// Datagrams read in one go before other tasks have their turn.
+const BATCH: usize = 64;
+/// About what our Via adds to a request, in octets.
+const VIA_SIZE: usize = 110;
+
+/// Handle of the running SIP shell.
+#[derive(Clone)]
+pub struct SipShell {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<SipConfig>,
+    engine: Mutex<Timed>,
+    transports: Arc<Transports>,
+    names: Names,
+    outbox: Outbox,
+    counters: Arc<Counters>,
+    timer: Notify,
+    stop: watch::Sender<bool>,
+    runtime: tokio::runtime::Handle,
+}
+
+/// The engine and when the timer task wakes for it.
+struct Timed {
+    engine: Engine,
+    wakes: Option<Instant>,
+}
+
+impl SipShell {
+    /// Binds all sockets and serves them until [`SipShell::stop`], or until the receiver of `events` is gone.
+    ///
+    /// # Errors
+    /// A socket that cannot be bound, nothing to bind, or TLS, which is not supported yet.
+    pub async fn start(config: SipConfig, events: mpsc::Sender<SipEvent>) -> Result<SipShell, SipStartError> {
+        let config = Arc::new(config);
+        let counters = Arc::new(Counters::default());
+        let (dial, dials) = mpsc::unbounded_channel();
+        let (transports, listeners) = Transports::bind(config.clone(), dial, counters.clone())?;
+        let transports = Arc::new(transports);
+        let settings = Settings {
+            t1: config.t1,
+            t2: config.t2,
+            t4: config.t4,
+            trying_after: config.trying_after,
+            invite_timeout: config.invite_timeout,
+            max_transactions: config.max_transactions,
+            product: config.product.clone(),
+        };
+        let engine = Engine::new(settings, transports.clone(), counters.clone());
+        let inner = Arc::new(Inner {
+            engine: Mutex::new(Timed { engine, wakes: None }),
+            transports,
+            names: Names::default(),
+            outbox: Outbox::new(config.max_events),
+            counters,
+            timer: Notify::new(),
+            stop: watch::Sender::new(false),
+            runtime: tokio::runtime::Handle::current(),
+            config,
+        });
+        for index in 0..inner.transports.udp.len() {
+            tokio::spawn(inner.clone().read_datagrams(index));
+        }
+        for listener in listeners {
+            tokio::spawn(inner.clone().accept(listener));
+        }
+        tokio::spawn(inner.clone().dial(dials));
+        tokio::spawn(inner.clone().keep_time());
+        let forwarder = inner.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = forwarder.outbox.forward(events) => forwarder.stop(),
+                () = forwarder.stopped() => {}
+            }
+        });
+        Ok(SipShell { inner })
+    }
+
+    /// Carries out a command of the core. Never waits; what comes of it is reported as an event.
+    pub fn command(&self, command: SipCommand) {
+        let inner = &self.inner;
+        match command {
+            SipCommand::Respond { tx, response } => {
+                inner.engine(|engine, now| engine.respond(now, tx, response))
+            }
+            SipCommand::Cancel { tx, reason } => inner.engine(|engine, now| engine.cancel(now, tx, reason)),
+            SipCommand::Request { tx, request, hop } => inner.request(tx, request, hop),
+            SipCommand::Ack { tx, request, hop } => inner.acknowledge(tx, request, hop),
+        }
+    }
+
+    /// The sockets that are bound, port 0 resolved.
+    pub fn local(&self) -> Vec<(Transport, SocketAddr)> {
+        self.inner.transports.bound()
+    }
+
+    /// What has been counted.
+    pub fn stats(&self) -> SipStats {
+        let (servers, clients) =
+            self.inner.engine.lock().unwrap_or_else(PoisonError::into_inner).engine.len();
+        SipStats {
+            server_transactions: servers as u64,
+            client_transactions: clients as u64,
+            connections: self.inner.transports.connections() as u64,
+            events_waiting: self.inner.outbox.len() as u64,
+            ..self.inner.counters.snapshot()
+        }
+    }
+
+    /// Closes all sockets and ends all tasks; transactions end without a word.
+    pub fn stop(&self) {
+        self.inner.stop();
+    }
+}
+
+/// Where a hop leads.
+enum Routes {
+    /// There, or nowhere for this reason.
+    Known(Vec<Route>, String),
+    /// A name must be looked up first.
+    Unknown(Vec<Route>, Place, String),
+}
+
+impl Inner {
+    fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    async fn stopped(&self) {
+        // An error means that the sender is gone: stopped as well.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// Uses the engine, then sends what it has to say.
+    fn engine<R>(&self, use_it: impl FnOnce(&mut Engine, Instant) -> R) -> R {
+        let now = Instant::now();
+        let (result, mut outgoing) = self.locked(|engine| use_it(engine, now));
+        // What cannot be sent may make the engine try elsewhere: that ends, for each attempt uses up a route.
+        while !outgoing.is_empty() {
+            let mut failed = Vec::new();
+            for Outgoing { way, octets, owner } in outgoing {
+                if let Err(reason) = self.transports.send(way, octets) {
+                    self.counters.send_errors.add();
+                    tracing::debug!(?way, reason, "cannot send");
+                    failed.extend(owner.map(|owner| (owner, reason)));
+                }
+            }
+            outgoing = match failed.is_empty() {
+                true => Vec::new(),
+                false => {
+                    let fail = |engine: &mut Engine| {
+                        for (owner, reason) in failed {
+                            engine.send_failed(now, owner, &reason);
+                        }
+                    };
+                    self.locked(fail).1
+                }
+            };
+        }
+        result
+    }
+
+    fn locked<R>(&self, use_it: impl FnOnce(&mut Engine) -> R) -> (R, Vec<Outgoing>) {
+        let mut timed = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = use_it(&mut timed.engine);
+        let (outgoing, events) = timed.engine.take();
+        self.outbox.push(events);
+        if let Some(at) = timed.engine.deadline()
+            && timed.wakes.is_none_or(|wakes| at < wakes)
+        {
+            timed.wakes = Some(at);
+            self.timer.notify_one();
+        }
+        (result, outgoing)
+    }
+
+    async fn keep_time(self: Arc<Inner>) {
+        loop {
+            let wakes = {
+                let mut timed = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+                timed.wakes = timed.engine.deadline();
+                timed.wakes
+            };
+            let sleep = async {
+                match wakes {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep => self.engine(|engine, now| engine.tick(now)),
+                () = self.timer.notified() => {}
+                () = self.stopped() => return,
+            }
+        }
+    }
+
+    /// A batched reader: it takes what is there, up to [`BATCH`], before it waits again. One reader per socket
+    /// keeps a peer's datagrams in their order.
+    async fn read_datagrams(self: Arc<Inner>, index: usize) {
+        let Some(port) = self.transports.udp.get(index) else { return };
+        let mut buffer = vec![0; udp::DATAGRAM];
+        loop {
+            tokio::select! {
+                ready = port.socket.readable() => if let Err(error) = ready {
+                    tracing::warn!(%error, "UDP socket");
+                    return;
+                },
+                () = self.stopped() => return,
+            }
+            for _ in 0..BATCH {
+                match port.socket.try_recv_from(&mut buffer) {
+                    Ok((size, source)) => {
+                        self.datagram(index, port.bound, Bytes::copy_from_slice(&buffer[..size]), source)
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                    // Another peer's ICMP error, reported here: nothing to do with the next datagram.
+                    Err(error) => tracing::debug!(%error, "UDP receive"),
+                }
+            }
+            // Requests get their 503 long before this; responses and ACKs wait in the socket's buffer.
+            if self.outbox.len() > 2 * self.config.max_events {
+                self.outbox.room().await;
+            }
+        }
+    }
+
+    fn datagram(&self, socket: usize, bound: SocketAddr, octets: Bytes, source: SocketAddr) {
+        let local = self.transports.local_of(bound, source.ip());
+        let peer = Peer { transport: Transport::Udp, addr: source, local, flow: None };
+        let message = match preparse::datagram(&octets) {
+            Ok(None) => return,
+            Ok(Some(message)) => Ok(message),
+            Err(refusal) => Err(refusal),
+        };
+        self.received_by(message, peer, Some(socket), !self.outbox.is_full());
+    }
+
+    /// A message, or what is left of one, from a connection.
+    fn received(&self, message: Result<Message, Refusal>, peer: Peer, room: bool) {
+        self.received_by(message, peer, None, room);
+    }
+
+    fn received_by(&self, message: Result<Message, Refusal>, peer: Peer, socket: Option<usize>, room: bool) {
+        let way = |to: SocketAddr| match (peer.flow, socket) {
+            (Some(flow), _) => Some(Way::Flow { flow, back: Some(to) }),
+            (None, Some(socket)) => Some(Way::Udp { socket, to }),
+            (None, None) => None,
+        };
+        match message {
+            Ok(Message::Request(mut request)) => {
+                let Some(via) = via::stamp_received(&mut request.headers, peer.addr) else { return };
+                let to = match peer.flow {
+                    Some(_) => SocketAddr::new(peer.addr.ip(), via.port.unwrap_or(5060)),
+                    None => via.reply_to(peer.addr),
+                };
+                let Some(reply) = way(to) else { return };
+                self.engine(|engine, now| engine.request(now, request, &via, peer, reply, room));
+            }
+            Ok(Message::Response(response)) => {
+                let Some(via) = via::Via::top(&response.headers) else { return };
+                self.engine(|engine, now| engine.response(now, response, &via, peer));
+            }
+            Err(Refusal { why, answer }) => {
+                self.counters.malformed.add();
+                tracing::debug!(peer = %peer.addr, why, "malformed message");
+                let Some(mut answer) = answer else { return };
+                via::stamp_received(&mut answer.headers, peer.addr);
+                if let Some(way) = way(peer.addr) {
+                    let octets = self.engine(|engine, _| engine.stateless(answer));
+                    self.send(way, octets);
+                }
+            }
+        }
+    }
+
+    /// Sends octets that belong to no transaction.
+    fn send(&self, way: Way, octets: Bytes) {
+        self.counters.messages_out.add();
+        if let Err(reason) = self.transports.send(way, octets) {
+            self.counters.send_errors.add();
+            tracing::debug!(?way, reason, "cannot send");
+        }
+    }
+
+    async fn accept(self: Arc<Inner>, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.stopped() => return,
+            };
+            match accepted {
+                Ok((stream, remote)) => {
+                    if let Some((flow, queue)) = self.transports.admit(Transport::Tcp, remote) {
+                        tokio::spawn(connection::serve(self.clone(), flow, queue, stream));
+                    }
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: wait for some to come free.
+                    tracing::warn!(%error, "accept");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn dial(self: Arc<Inner>, mut dials: mpsc::UnboundedReceiver<Dial>) {
+        loop {
+            let dial = tokio::select! {
+                dial = dials.recv() => dial,
+                () = self.stopped() => None,
+            };
+            let Some(Dial { flow, queue, from }) = dial else { return };
+            let inner = self.clone();
+            tokio::spawn(async move {
+                match stream::connect(from, flow.remote, inner.config.connect_timeout).await {
+                    Ok(stream) => connection::serve(inner, flow, queue, stream).await,
+                    Err(error) => {
+                        inner.transports.refused_tcp(flow.remote);
+                        inner.flow_gone(&flow, &format!("{}: {error}", flow.remote), false);
+                    }
+                }
+            });
+        }
+    }
+
+    fn flow_gone(&self, flow: &Flow, reason: &str, was_up: bool) {
+        self.transports.remove(flow);
+        self.engine(|engine, now| engine.flow_failed(now, flow.id, reason, was_up));
+    }
+
+    fn request(self: &Arc<Inner>, tx: ClientTx, request: Request, hop: Hop) {
+        let size = write::request_size(&request) + VIA_SIZE;
+        let routes = self.routes(&hop, size);
+        let pending = self.engine(|engine, now| {
+            let id = engine.start(now, tx, request);
+            match routes {
+                Routes::Known(routes, why) => {
+                    engine.routes(now, id, routes, &why);
+                    None
+                }
+                Routes::Unknown(first, place, name) => Some((id, first, place, name)),
+            }
+        });
+        if let Some((id, first, place, name)) = pending {
+            let inner = self.clone();
+            self.runtime.spawn(async move {
+                let (routes, why) = inner.look_up(first, &place, &name, size).await;
+                inner.engine(|engine, now| engine.routes(now, id, routes, &why));
+            });
+        }
+    }
+
+    fn acknowledge(self: &Arc<Inner>, tx: ClientTx, request: Request, hop: Hop) {
+        // An ACK has no transaction that could fall back to UDP: it is not moved to TCP for its size.
+        match self.routes(&hop, 0) {
+            Routes::Known(routes, _) => self.engine(|engine, _| engine.acknowledge(tx, &request, &routes)),
+            Routes::Unknown(first, place, name) => {
+                let inner = self.clone();
+                self.runtime.spawn(async move {
+                    let (routes, _) = inner.look_up(first, &place, &name, 0).await;
+                    inner.engine(|engine, _| engine.acknowledge(tx, &request, &routes));
+                });
+            }
+        }
+    }
+
+    fn routes(&self, hop: &Hop, size: usize) -> Routes {
+        let first: Vec<Route> =
+            hop.flow.filter(|flow| self.transports.is_alive(*flow)).map(Route::Flow).into_iter().collect();
+        let place = match resolve::place(&hop.uri) {
+            Ok(place) => place,
+            Err(why) => return Routes::Known(first, why),
+        };
+        let addresses = match &place.host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) => match self.names.known(name) {
+                Some(addresses) => addresses,
+                None => {
+                    let name = name.clone();
+                    return Routes::Unknown(first, place, name);
+                }
+            },
+        };
+        let (routes, why) = self.add_routes(first, &place, &addresses, size);
+        Routes::Known(routes, why)
+    }
+
+    async fn look_up(
+        &self,
+        first: Vec<Route>,
+        place: &Place,
+        name: &str,
+        size: usize,
+    ) -> (Vec<Route>, String) {
+        match self.names.look_up(name).await {
+            Ok(addresses) => self.add_routes(first, place, &addresses, size),
+            Err(why) => (first, why),
+        }
+    }
+
+    fn add_routes(
+        &self,
+        mut routes: Vec<Route>,
+        place: &Place,
+        addresses: &[IpAddr],
+        size: usize,
+    ) -> (Vec<Route>, String) {
+        for &address in addresses {
+            let to = SocketAddr::new(address, place.port);
+            let transport =
+                place.transport.unwrap_or(match self.transports.serves(Transport::Udp, address) {
+                    true => Transport::Udp,
+                    false => Transport::Tcp,
+                });
+            if !self.transports.serves(transport, address) {
+                continue;
+            }
+            let too_large = self.config.udp_mtu.is_some_and(|mtu| size > mtu);
+            if transport == Transport::Udp && too_large && self.transports.may_take_tcp(to) {
+                routes.push(Route::To(Transport::Tcp, to));
+            }
+            routes.push(Route::To(transport, to));
+        }
+        (routes, "no socket fits the destination".to_owned())
+    }
+}

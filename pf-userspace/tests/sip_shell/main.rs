@@ -1,0 +1,5 @@
+//! The SIP shell over real sockets on loopback.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it cannot go on")]
+
+mod basic;
+mod lab;

@@ -1,0 +1,19 @@
+//! All tests.
+
+use anyhow::Result;
+
+use crate::{setup, shell};
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    setup::ensure(&[setup::IP, setup::SIPP, setup::KAMAILIO, setup::TCPDUMP])?;
+    // Tests from outside start the programs themselves.
+    shell::run(shell::cargo().args(["build", "--workspace", "--bins"]))?;
+    shell::run(
+        shell::cargo()
+            .args(["test", "--workspace"])
+            .args(arguments)
+            .env("PF_BIN", shell::target("debug", "pf"))
+            // A test that misses a right or a program fails instead of standing aside.
+            .env("PF_LAB_REQUIRED", "1"),
+    )
+}
