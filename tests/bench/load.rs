@@ -217,7 +217,7 @@ impl Load {
         self.drain(&mut events)?;
         ensure!(transactions > 0, "no transaction completed in {:?}", run.window);
         let spent: Vec<f64> = (0..3).map(|at| cpu_after[at].saturating_sub(cpu_before[at]) as f64).collect();
-        let cores = std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
+        let cores = measure::processors() as f64;
         let busy = 100.0 * spent.iter().sum::<f64>() / (elapsed.as_nanos() as f64 * cores);
         let machine = 100.0 * (ticks_after.0 - ticks.0) as f64 / (ticks_after.1 - ticks.1).max(1) as f64;
         Ok(Sample {

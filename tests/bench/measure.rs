@@ -42,14 +42,21 @@ fn parent(pid: u32) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Lets every thread of `pids` run on one processor only, the first, or on all of them.
-pub(crate) fn place(pids: &[u32], together: bool) {
+/// Processors of the machine, whether or not this process may use them.
+pub(crate) fn processors() -> usize {
+    // SAFETY: no pointers.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(1).max(1)
+}
+
+/// Lets every thread of `pids` run on processor `cpu` only, or on all of them.
+pub(crate) fn place(pids: &[u32], cpu: Option<usize>) {
     // SAFETY: `cpu_set_t` is plain bits, all zero is the empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    let cpus = if together { 1 } else { std::thread::available_parallelism().map_or(1, |n| n.get().max(2)) };
-    for cpu in 0..cpus.max(1) {
-        // SAFETY: `set` lives through the call, which refuses numbers beyond it.
-        unsafe { libc::CPU_SET(cpu, &mut set) };
+    for at in 0..libc::CPU_SETSIZE as usize {
+        if cpu.is_none_or(|cpu| cpu == at) {
+            // SAFETY: `set` lives through the call and `at` is below its size.
+            unsafe { libc::CPU_SET(at, &mut set) };
+        }
     }
     for task in
         pids.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten())

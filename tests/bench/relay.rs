@@ -64,21 +64,26 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Placement {
-    /// Together where one SEND is in flight, so that two processors never have anything to do at once: else the
-    /// scheduler's choice makes such a run three times as fast or slow. Free otherwise.
+    /// Together where one SEND is in flight, so that two processors never have anything to do at once; else apart. The
+    /// scheduler's choice alone makes the same run two or three times as cheap or dear.
     Auto,
     /// Wherever the scheduler puts them.
     Free,
     /// All on the first processor.
     Together,
+    /// The generator on the first processor, the contender on the second.
+    Apart,
 }
 
 impl Placement {
-    fn together(self, mode: Mode) -> bool {
+    /// Processor of the generator and of the contender.
+    fn of(self, mode: Mode) -> [Option<usize>; 2] {
+        let second = usize::from(measure::processors() > 1);
         match self {
-            Placement::Auto => mode.connections * mode.depth == 1,
-            Placement::Free => false,
-            Placement::Together => true,
+            Placement::Auto if mode.connections * mode.depth == 1 => [Some(0), Some(0)],
+            Placement::Auto | Placement::Apart => [Some(0), Some(second)],
+            Placement::Free => [None, None],
+            Placement::Together => [Some(0), Some(0)],
         }
     }
 }
@@ -199,7 +204,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let Some(subject) = subject else { bail!("the subject of the ratios does not take part") };
     let settings = Settings {
         kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().into(),
-        cores: std::thread::available_parallelism().map_or(0, |n| n.get()),
+        cores: measure::processors(),
         rounds,
         window_ms: window.as_millis() as u64,
         warm_up_ms: warm_up.as_millis() as u64,
@@ -268,10 +273,12 @@ fn measure_one<'a>(
     }
     let Some(running) = active.get_mut(name) else { bail!("not started") };
     let mode = Mode { connections: run.lanes, depth: run.depth };
-    let everyone: Vec<u32> = running.pids.iter().copied().chain([std::process::id()]).collect();
-    measure::place(&everyone, options.placement.together(mode));
+    let (me, [generator, contender]) = ([std::process::id()], options.placement.of(mode));
+    measure::place(&me, generator);
+    measure::place(&running.pids, contender);
     let result = running.load.run(run, &running.pids);
-    measure::place(&everyone, false);
+    measure::place(&me, None);
+    measure::place(&running.pids, None);
     if result.is_err() {
         active.remove(name);
     }

@@ -50,9 +50,10 @@ pub(crate) fn print_settings(settings: &Settings) {
         settings.rounds, settings.window_ms, settings.warm_up_ms
     );
     match settings.placement {
-        Placement::Auto => {
-            println!("1x1: generator and contender on one processor; else where the scheduler puts them")
-        }
+        Placement::Auto => println!(
+            "1x1: generator and contender share one processor; else each has one: msgs/s are those of one processor"
+        ),
+        Placement::Apart => println!("generator and contender have one processor each"),
         Placement::Free => println!("generator and contender run where the scheduler puts them"),
         Placement::Together => println!("generator and contender share one processor"),
     }
