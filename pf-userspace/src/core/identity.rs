@@ -144,3 +144,160 @@ fn claims(request: &Request) -> Vec<String> {
 fn values(request: &Request, name: &str) -> Vec<NameAddr> {
     request.headers.list(name).take(MAX_VALUES).filter_map(|value| NameAddr::parse(value).ok()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        event::FlowId,
+        registry::{
+            digest::tests::answer,
+            tests::{Lab, at, config, register, tcp, udp, user},
+        },
+        sip::Method,
+    };
+
+    const ANN: (&str, &str) = ("From", "<sip:ann@example.org>;tag=1");
+
+    fn invite(headers: &[(&str, &str)]) -> Request {
+        let mut request = Request::new(Method::Invite, "sip:carl@example.com");
+        request.headers.push("To", "<sip:carl@example.com>");
+        for (name, value) in headers {
+            request.headers.push(*name, *value);
+        }
+        request
+    }
+
+    fn ask(lab: &mut Lab, request: &Request, from: &Peer) -> Identified {
+        identify(&lab.config, &mut lab.registry, at(10), &mut lab.entropy, request, from)
+    }
+
+    fn known(aor: &str, asserted: &[&str]) -> Identified {
+        Identified::User {
+            aor: aor.to_owned(),
+            asserted: asserted.iter().map(|&value| value.to_owned()).collect(),
+        }
+    }
+
+    fn ann() -> Identified {
+        known("sip:ann@example.org", &["<sip:ann@example.org>", "<tel:+1-555-ann>"])
+    }
+
+    fn is_challenge(found: &Identified) -> bool {
+        matches!(found, Identified::Challenge(r) if r.status == 407 && r.headers.has("Proxy-Authenticate"))
+    }
+
+    // Rows: INV-02
+    #[test]
+    fn a_trusted_peers_assertion_counts_and_nobody_elses() {
+        let mut lab = Lab::new(config());
+        let (core, stranger) = (udp("10.0.0.5:5060"), udp("203.0.113.1:5060"));
+        let asserted =
+            |value| invite(&[("From", "<sip:x@anonymous.invalid>;tag=1"), ("P-Asserted-Identity", value)]);
+        let ann = "\"Ann\" <sip:ann@example.org;user=phone>";
+        assert_eq!(ask(&mut lab, &asserted(ann), &core), known("sip:ann@example.org", &[ann]));
+        assert!(is_challenge(&ask(&mut lab, &asserted(ann), &stranger)));
+        // Several values: all are sent on, the first that is ours decides.
+        let mut two = asserted("<sip:unknown@example.com>");
+        two.headers.push("P-Asserted-Identity", "tel:+1555ann");
+        assert_eq!(
+            ask(&mut lab, &two, &core),
+            known("sip:ann@example.org", &["<sip:unknown@example.com>", "tel:+1555ann"])
+        );
+        for unknown in ["<sip:unknown@example.org>", "<sip:ann@example.com>", "<tel:+1999>"] {
+            assert_eq!(ask(&mut lab, &asserted(unknown), &core), Identified::Unknown, "{unknown}");
+        }
+        assert!(is_challenge(&ask(&mut lab, &invite(&[ANN]), &core)), "trusted, but asserts nothing");
+    }
+
+    // Rows: INV-02
+    #[test]
+    fn without_configured_users_the_core_vouches_for_its_domains() {
+        let mut config = config();
+        config.users.clear();
+        let mut lab = Lab::new(config);
+        let core = udp("10.0.0.5:5060");
+        let asserted = |value| invite(&[ANN, ("P-Asserted-Identity", value)]);
+        let found = ask(&mut lab, &asserted("<sip:dora@example.org>"), &core);
+        assert_eq!(found, known("sip:dora@example.org", &["<sip:dora@example.org>"]));
+        assert_eq!(ask(&mut lab, &asserted("<sip:dora@example.com>"), &core), Identified::Unknown);
+        assert_eq!(ask(&mut lab, &invite(&[ANN]), &core), Identified::Unknown);
+        assert_eq!(
+            ask(&mut lab, &asserted("<sip:dora@example.org>"), &udp("10.0.0.6:5060")),
+            Identified::Unknown
+        );
+    }
+
+    // Rows: INV-02
+    #[test]
+    fn a_registered_device_speaks_for_its_user_only() {
+        let mut lab = Lab::new(config());
+        let (phone, laptop, bobs) = (udp("192.0.2.1:5060"), tcp("192.0.2.2:40000", 7), udp("192.0.2.3:5060"));
+        lab.register(at(0), &register("ann", 1, &[("Contact", "<sip:a@192.0.2.1>")]), &phone);
+        lab.register(at(0), &register("ann", 2, &[("Contact", "<sip:l@192.0.2.2>")]), &laptop);
+        lab.register(at(0), &register("bob", 1, &[("Contact", "<sip:b@192.0.2.3>")]), &bobs);
+        let tel_first = known("sip:ann@example.org", &["<tel:+1-555-ann>", "<sip:ann@example.org>"]);
+        let hidden = ("From", "Anonymous <sip:anonymous@anonymous.invalid>;tag=1");
+        for (headers, from, expected) in [
+            (vec![ANN], &phone, ann()),
+            (vec![ANN], &laptop, ann()),
+            (vec![("From", "<tel:+1555ann>;tag=1")], &phone, tel_first.clone()),
+            (vec![hidden], &phone, ann()),
+            (vec![hidden, ("P-Preferred-Identity", "<tel:+1-555-ann>")], &phone, tel_first),
+        ] {
+            assert_eq!(ask(&mut lab, &invite(&headers), from), expected, "{headers:?}");
+        }
+        for (headers, from) in [
+            (vec![ANN], udp("192.0.2.1:5061")),
+            (vec![ANN], bobs),
+            (vec![ANN], tcp("192.0.2.2:40000", 8)),
+            (vec![ANN], tcp("192.0.2.1:5060", 9)),
+            (vec![hidden], udp("192.0.2.9:5060")),
+            (vec![ANN, ("P-Preferred-Identity", "<sip:bob@example.org>")], phone),
+            (vec![ANN, ("P-Preferred-Identity", "<sip:ann@example.org>, <sip:bob@example.org>")], phone),
+            (vec![], phone),
+        ] {
+            assert!(is_challenge(&ask(&mut lab, &invite(&headers), &from)), "{headers:?} {from:?}");
+        }
+        lab.registry.flow_closed(FlowId(7));
+        assert!(is_challenge(&ask(&mut lab, &invite(&[ANN]), &laptop)), "the connection has closed");
+        lab.registry.expire(at(4000));
+        assert!(is_challenge(&ask(&mut lab, &invite(&[ANN]), &phone)), "the registration has ended");
+        lab.config.policy.identify = Identify::Digest;
+        lab.register(at(0), &register("ann", 3, &[("Contact", "<sip:a@192.0.2.1>")]), &phone);
+        assert!(
+            is_challenge(&ask(&mut lab, &invite(&[ANN]), &phone)),
+            "the policy wants a password every time"
+        );
+    }
+
+    // Rows: INV-02
+    #[test]
+    fn credentials_prove_the_user_and_only_the_users_addresses() {
+        let mut lab = Lab::new(config());
+        let from = udp("192.0.2.1:5060");
+        let log_in = |lab: &mut Lab, login: &str, request: &Request| {
+            let Identified::Challenge(challenge) = ask(lab, request, &from) else { panic!("no challenge") };
+            assert!(challenge.to_tag().is_some());
+            let mut again = request.clone();
+            again.headers.push("Proxy-Authorization", answer(&challenge, 1, 1, request, &user(login)));
+            (ask(lab, &again, &from), ask(lab, &again, &from))
+        };
+        let (first, replayed) = log_in(&mut lab, "ann", &invite(&[ANN]));
+        assert_eq!(first, ann());
+        assert!(is_challenge(&replayed));
+        assert_eq!(
+            log_in(&mut lab, "bob", &invite(&[ANN])).0,
+            Identified::Unknown,
+            "Bob's password, Ann's name"
+        );
+        let hidden = invite(&[("From", "<sip:x@anonymous.invalid>;tag=1")]);
+        assert_eq!(log_in(&mut lab, "ann", &hidden).0, ann());
+        let forged = user("ann");
+        let mut request = invite(&[ANN]);
+        let Identified::Challenge(challenge) = ask(&mut lab, &request, &from) else { panic!("no challenge") };
+        let wrong = crate::core::config::User { password: "guess".to_owned(), ..forged };
+        request.headers.push("Proxy-Authorization", answer(&challenge, 0, 1, &request, &wrong));
+        assert!(is_challenge(&ask(&mut lab, &request, &from)));
+    }
+}

@@ -80,7 +80,9 @@ impl Authenticator {
             else {
                 continue;
             };
-            if !same_resource(credentials.uri, &request.uri) || !credentials.proves(user, request) {
+            if !same_resource(credentials.uri, &request.uri)
+                || !credentials.proves(&user.password, request.method.as_str())
+            {
                 continue;
             }
             if self.take(now, &credentials) {
@@ -217,17 +219,17 @@ impl<'a> Credentials<'a> {
     }
 
     /// Is the response the one that only the user's password gives?
-    fn proves(&self, user: &User, request: &Request) -> bool {
+    fn proves(&self, password: &str, method: &str) -> bool {
         let right = match self.algorithm {
-            Algorithm::Md5 => self.expected::<Md5>(user, request),
-            Algorithm::Sha256 => self.expected::<Sha256>(user, request),
+            Algorithm::Md5 => self.expected::<Md5>(password, method),
+            Algorithm::Sha256 => self.expected::<Sha256>(password, method),
         };
         same_octets(right.as_bytes(), self.response.to_ascii_lowercase().as_bytes())
     }
 
-    fn expected<D: Digest>(&self, user: &User, request: &Request) -> String {
-        let a1 = hex(&D::digest(format!("{}:{}:{}", self.username, self.realm, user.password)));
-        let a2 = hex(&D::digest(format!("{}:{}", request.method, self.uri)));
+    fn expected<D: Digest>(&self, password: &str, method: &str) -> String {
+        let a1 = hex(&D::digest(format!("{}:{}:{password}", self.username, self.realm)));
+        let a2 = hex(&D::digest(format!("{method}:{}", self.uri)));
         hex(&D::digest(format!("{a1}:{}:{}:{}:auth:{a2}", self.nonce, self.nc_text, self.cnonce)))
     }
 }
@@ -239,4 +241,155 @@ fn hex(octets: &[u8]) -> String {
 /// Compares in a time that depends on the lengths only.
 fn same_octets(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::{entropy::SeededEntropy, sip::Method};
+
+    /// What a client sends for the challenge in `response`: `Digest ...` with the algorithm of the n-th challenge.
+    pub(crate) fn answer(
+        response: &Response,
+        which: usize,
+        nc: u32,
+        request: &Request,
+        user: &User,
+    ) -> String {
+        let name = if response.status == 407 { "Proxy-Authenticate" } else { "WWW-Authenticate" };
+        let challenge = response.headers.all(name).nth(which).unwrap();
+        let field = |name: &str| {
+            let (_, rest) = challenge.split_once(&format!("{name}=")).unwrap();
+            rest.split(',').next().unwrap().trim_matches('"').to_owned()
+        };
+        let (realm, nonce, algorithm) = (field("realm"), field("nonce"), field("algorithm"));
+        let (name, uri) = (&user.username, &request.uri);
+        let head = format!(
+            "Digest username=\"{name}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+             algorithm={algorithm}, qop=auth, nc={nc:08x}, cnonce=\"0a4f113b\""
+        );
+        let blank = format!("{head}, response=\"\"");
+        let credentials = Credentials::parse(&blank).unwrap();
+        let method = request.method.as_str();
+        let proof = match credentials.algorithm {
+            Algorithm::Md5 => credentials.expected::<Md5>(&user.password, method),
+            Algorithm::Sha256 => credentials.expected::<Sha256>(&user.password, method),
+        };
+        format!("{head}, response=\"{proof}\"")
+    }
+
+    fn users() -> Vec<User> {
+        let user = |name: &str| User {
+            addresses: vec![format!("sip:{name}@example.org")],
+            username: name.to_owned(),
+            password: format!("{name}'s"),
+        };
+        vec![user("ann"), user("bob")]
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
+    }
+
+    /// The example of RFC 7616 section 3.9.1.
+    #[test]
+    fn responses_are_those_of_the_rfc() {
+        for (algorithm, response) in [
+            ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+            ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+        ] {
+            let value = format!(
+                "Digest username=\"Mufasa\", realm=\"http-auth@example.org\", uri=\"/dir/index.html\", \
+                 algorithm={algorithm}, nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", nc=00000001, \
+                 cnonce=\"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ\", qop=auth, response=\"{response}\", \
+                 opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\""
+            );
+            let credentials = Credentials::parse(&value).unwrap();
+            assert!(credentials.proves("Circle of Life", "GET"), "{algorithm}");
+            assert!(!credentials.proves("Circle of Strife", "GET"));
+            assert!(!credentials.proves("Circle of Life", "PUT"));
+        }
+    }
+
+    #[test]
+    fn a_challenge_is_met_once_per_count_and_while_it_is_fresh() {
+        let (users, entropy) = (users(), &mut SeededEntropy(1));
+        let mut authenticator = Authenticator::new("example.org", &users);
+        let mut request = Request::new(Method::Register, "sip:example.org");
+        let ask = |a: &mut Authenticator, e: &mut SeededEntropy, now, r: &Request| {
+            a.authenticate(now, e, &users, r, Asker::Registrar)
+        };
+        let challenge = ask(&mut authenticator, entropy, at(0), &request).unwrap_err();
+        assert_eq!(challenge.status, 401);
+        let offered: Vec<_> = challenge.headers.all("WWW-Authenticate").collect();
+        assert!(offered[0].contains("algorithm=SHA-256") && offered[1].contains("algorithm=MD5"));
+        assert!(!offered[0].contains("stale") && offered[0].contains("realm=\"example.org\""));
+        let stale =
+            |refusal: Response| refusal.headers.get("WWW-Authenticate").unwrap().contains("stale=true");
+        let mut send = |now, value: String| {
+            request.headers.set("Authorization", value);
+            ask(&mut authenticator, entropy, now, &request)
+        };
+        let request = Request::new(Method::Register, "sip:example.org");
+        let value = |which, nc, user: usize| answer(&challenge, which, nc, &request, &users[user]);
+        assert_eq!(send(at(1), value(0, 1, 0)).unwrap(), 0);
+        assert!(stale(send(at(1), value(0, 1, 0)).unwrap_err()), "the same count again is a replay");
+        assert_eq!(send(at(2), value(1, 2, 1)).unwrap(), 1, "MD5 serves as well");
+        assert!(stale(send(at(2), value(0, 1, 0)).unwrap_err()), "a lower count is one too");
+        assert!(stale(send(at(300), value(0, 3, 0)).unwrap_err()), "a nonce ends");
+        assert!(!stale(send(at(3), value(0, 4, 0).replace("response=\"", "response=\"0")).unwrap_err()));
+        assert!(!stale(send(at(3), value(0, 4, 0).replace("username=\"ann", "username=\"bob")).unwrap_err()));
+        let forged = value(0, 5, 0).replace("nonce=\"00", "nonce=\"0f");
+        assert!(send(at(3), forged).is_err(), "a nonce that is not ours");
+        let elsewhere = Request::new(Method::Register, "sip:other.example");
+        assert!(send(at(3), answer(&challenge, 0, 6, &elsewhere, &users[0])).is_err());
+        assert!(send(at(3), value(0, 7, 0).replace("qop=auth, ", "")).is_err());
+    }
+
+    #[test]
+    fn a_full_memory_of_used_nonces_makes_them_all_stale() {
+        let mut authenticator = Authenticator::new("r", &[]);
+        let entropy = &mut SeededEntropy(3);
+        let mut nonce = |a: &mut Authenticator, now| {
+            let challenge = a.challenge(now, entropy, Asker::Proxy, false);
+            let value = challenge.headers.get("Proxy-Authenticate").unwrap().to_owned();
+            value.split('"').nth(3).unwrap().to_owned()
+        };
+        let old = nonce(&mut authenticator, at(1));
+        let more = nonce(&mut authenticator, at(1));
+        for n in 0..MAX_USED {
+            authenticator.used.insert(format!("{:016x}{n}", 1000), 1);
+        }
+        let credentials = |nonce: &str| {
+            format!(
+                "Digest username=\"u\", realm=\"r\", nonce=\"{nonce}\", uri=\"sip:r\", qop=auth, nc=00000001, \
+                 cnonce=\"c\", response=\"\""
+            )
+        };
+        assert!(!authenticator.take(at(2), &Credentials::parse(&credentials(&old)).unwrap()));
+        assert!(!authenticator.take(at(3), &Credentials::parse(&credentials(&more)).unwrap()));
+        let new = nonce(&mut authenticator, at(3));
+        assert!(authenticator.take(at(4), &Credentials::parse(&credentials(&new)).unwrap()));
+        assert_eq!(authenticator.used.len(), 1);
+        assert!(!authenticator.take(at(4), &Credentials::parse(&credentials(&new)).unwrap()));
+        let later = nonce(&mut authenticator, at(400));
+        assert!(authenticator.take(at(401), &Credentials::parse(&credentials(&later)).unwrap()));
+        assert_eq!(authenticator.used.len(), 1, "what has ended is forgotten");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in "(Digest )?([a-z]{1,8}=\"?[a-f0-9\\PC]{0,20}\"?,? ?){0,8}", nonce in "\\PC{0,80}") {
+            let _ = Credentials::parse(&text).map(|c| c.proves("x", "INVITE"));
+            let users = users();
+            let mut authenticator = Authenticator::new("r", &users);
+            let mut request = Request::new(Method::Invite, "sip:b@r");
+            let _ = authenticator.authenticate(at(0), &mut SeededEntropy(2), &users, &request, Asker::Proxy);
+            prop_assert_eq!(authenticator.issued(&nonce), None);
+            request.headers.push("Proxy-Authorization", text);
+            prop_assert!(authenticator.authenticate(at(0), &mut SeededEntropy(2), &users, &request, Asker::Proxy).is_err());
+        }
+    }
 }

@@ -265,4 +265,4 @@ impl Account {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -338,6 +338,7 @@ pub(super) fn seconds(value: &str) -> Option<u32> {
     digits.then(|| value.parse().unwrap_or(u32::MAX))
 }
 
-fn is_sip(uri: &str) -> bool {
+/// A SIP or SIPS URI that may stand in a message as it is.
+pub(super) fn is_sip(uri: &str) -> bool {
     is_clean_uri(uri) && Uri::parse(uri).is_ok_and(|uri| uri.scheme == "sip" || uri.scheme == "sips")
 }

@@ -13,7 +13,7 @@ use crate::core::{
 use super::{
     Registry, address_key,
     device::instance_of,
-    register::{Contacts, Registration, address_of, seconds},
+    register::{Contacts, Registration, address_of, is_sip, seconds},
 };
 
 /// The longest embedded message that is read, in octets.
@@ -67,18 +67,23 @@ impl Registry {
         let Some(register) = report.register else { return Ok(response) };
         let mut registration = Registration::read(&register, aor.clone(), *from)?;
         let contact = request.headers.get("Contact").and_then(|value| NameAddr::parse(value).ok());
-        registration.registrar = Some(contact.map_or_else(|| registrar_at(from), |contact| contact.uri));
+        let registrar = contact.map(|contact| contact.uri).filter(|uri| is_sip(uri));
+        registration.registrar = Some(registrar.unwrap_or_else(|| format!("sip:{}", from.addr)));
         if let Contacts::Some(contacts) = &mut registration.contacts {
             for (contact, seconds) in contacts {
                 *seconds = (*seconds).min(granted);
+                // Only the registrar gives GRUUs: what the device itself writes there counts for nothing.
+                contact.params.retain(|(name, _)| !name.eq_ignore_ascii_case("pub-gruu"));
                 if let Some(headers) = &report.granted {
                     take_grant(contact, seconds, headers);
                 }
             }
         }
-        if self.apply(now, entropy, registration).is_err() {
+        match self.apply(now, entropy, registration) {
+            Ok(()) => {}
             // An older report came late: what we have is newer.
-            return Ok(response);
+            Err(refusal) if refusal.status == 500 => return Ok(response),
+            Err(refusal) => return Err(refusal),
         }
         if let (Some(headers), Some(key)) = (report.granted, self.account_key(&aor)) {
             let uris = headers.list("P-Associated-URI").filter_map(|value| NameAddr::parse(value).ok());
@@ -106,13 +111,8 @@ fn take_grant(contact: &mut NameAddr, seconds_left: &mut u32, headers: &Headers)
     if let Some(lasts) = granted.param("expires").and_then(seconds) {
         *seconds_left = lasts.min(*seconds_left);
     }
-    contact.params.retain(|(name, _)| !name.eq_ignore_ascii_case("pub-gruu"));
-    let gruu = granted.params.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("pub-gruu"));
-    contact.params.extend(gruu);
-}
-
-fn registrar_at(from: &Peer) -> String {
-    format!("sip:{}", from.addr)
+    let gruu = granted.param("pub-gruu").filter(|uri| is_sip(uri));
+    contact.params.extend(gruu.map(|uri| ("pub-gruu".to_owned(), Some(format!("\"{uri}\"")))));
 }
 
 impl Report {

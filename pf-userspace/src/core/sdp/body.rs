@@ -240,3 +240,123 @@ fn part(octets: Bytes) -> Result<Part, BodyError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIST: &[u8] = b"<?xml version=\"1.0\"?>\r\n--not-it\r\n\r\n<list/>\xff\x00\n";
+
+    fn group_body() -> (String, Bytes, Part) {
+        let headers = vec![
+            ("Content-Type".to_owned(), "application/resource-lists+xml;charset=\"utf-8\"".to_owned()),
+            ("content-disposition".to_owned(), "recipient-list".to_owned()),
+        ];
+        let list = Part { headers, body: Bytes::from_static(LIST) };
+        let (content_type, body) =
+            join_body(&Bytes::from_static(b"v=0\r\n"), std::slice::from_ref(&list), "b1");
+        (content_type, body, list)
+    }
+
+    // Rows: INV-13, AMB-11
+    #[test]
+    fn the_list_beside_the_description_keeps_its_octets_and_headers() {
+        let (content_type, body, list) = group_body();
+        assert_eq!(content_type, "multipart/mixed;boundary=\"b1\"");
+        let expected = [
+            b"--b1\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n\r\n--b1\r\n".as_slice(),
+            b"Content-Type: application/resource-lists+xml;charset=\"utf-8\"\r\n",
+            b"content-disposition: recipient-list\r\n\r\n",
+            LIST,
+            b"\r\n--b1--\r\n",
+        ];
+        assert_eq!(body, expected.concat());
+        let read = split_body(Some(&content_type), &body).unwrap();
+        assert_eq!(read.sdp.as_deref(), Some(b"v=0\r\n".as_slice()));
+        assert_eq!(read.others, [list]);
+        assert_eq!(read.others[0].header("Content-Disposition"), Some("recipient-list"));
+        assert_eq!(read.others[0].media_type(), "application/resource-lists+xml");
+    }
+
+    #[test]
+    fn multiparts_are_read_as_others_write_them() {
+        let body = Bytes::from_static(
+            b"preamble --x\r\n--x \t\r\nContent-Type: text/plain\r\nContent-Description: a\r\n folded\r\n\r\nhi\r\n\
+              --x\nContent-Type:application/SDP ; charset=utf-8\n\nv=0\n--x\r\n\r\nno headers\r\n\
+              --x\r\n\r\n\r\n--x--  \r\nepilogue --x\r\n",
+        );
+        let read = split_body(Some("Multipart/Mixed; a=b; Boundary=x"), &body).unwrap();
+        assert_eq!(read.sdp.as_deref(), Some(b"v=0".as_slice()));
+        let bodies: Vec<&[u8]> = read.others.iter().map(|part| part.body.as_ref()).collect();
+        assert_eq!(bodies, [b"hi".as_slice(), b"no headers", b""]);
+        assert_eq!(read.others[0].header("content-description"), Some("a folded"));
+        assert_eq!(read.others[1].media_type(), "text/plain");
+    }
+
+    #[test]
+    fn single_bodies_and_none() {
+        let sdp = Bytes::from_static(b"v=0\r\n");
+        assert_eq!(split_body(Some("application/sdp"), &sdp).unwrap().sdp, Some(sdp.clone()));
+        assert_eq!(split_body(None, &Bytes::new()), Ok(Body::default()));
+        assert_eq!(split_body(None, &sdp), Err(BodyError::Untyped));
+        let other = split_body(Some("text/x; a=b"), &sdp).unwrap();
+        assert_eq!(other.others[0].header("Content-Type"), Some("text/x; a=b"));
+        assert_eq!(join_body(&sdp, &[], "b"), ("application/sdp".to_owned(), sdp.clone()));
+        assert_eq!(join_body(&Bytes::new(), &other.others, "b"), ("text/x; a=b".to_owned(), sdp));
+    }
+
+    #[test]
+    fn broken_multiparts_say_what_is_wrong() {
+        let split = |kind: &str, body: &'static [u8]| split_body(Some(kind), &Bytes::from_static(body));
+        let mixed = "multipart/mixed;boundary=x";
+        assert_eq!(split("multipart/mixed", b"--x--"), Err(BodyError::Boundary));
+        assert_eq!(split("multipart/mixed;boundary=\"\"", b"--x--"), Err(BodyError::Boundary));
+        assert_eq!(split("multipart/mixed;boundary=\"a\"\"\"", b"--x--"), Err(BodyError::Boundary));
+        assert_eq!(split(mixed, b"hello"), Err(BodyError::Unclosed));
+        assert_eq!(split(mixed, b"--x\r\n\r\nhello"), Err(BodyError::Unclosed));
+        assert_eq!(split(mixed, b"--x\r\nno colon\r\n\r\n--x--"), Err(BodyError::PartHeader));
+        assert_eq!(split(mixed, b"--x\r\n folded\r\n\r\n--x--"), Err(BodyError::PartHeader));
+        let encoded =
+            b"--x\r\nContent-Type: application/sdp\r\nContent-Transfer-Encoding: base64\r\n\r\ndj0w\r\n--x--";
+        assert_eq!(split(mixed, encoded), Err(BodyError::Encoded));
+        let many = format!("{}--x--", "--x\r\n\r\n\r\n".repeat(MAX_PARTS + 1));
+        assert_eq!(split_body(Some(mixed), &many.into()), Err(BodyError::TooManyParts));
+        let long = format!("--x\r\nA: {}\r\n\r\n\r\n--x--", "y".repeat(MAX_PART_HEADERS));
+        assert_eq!(split_body(Some(mixed), &long.into()), Err(BodyError::PartHeader));
+        assert_eq!(split(mixed, b"--x--").map(|b| b.others.len()), Ok(0));
+    }
+
+    fn part() -> impl Strategy<Value = Part> {
+        let body = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..80),
+            "(\r|\n|--b|--b--|x){0,12}".prop_map(String::into_bytes)
+        ];
+        ("text/[a-z]{1,8}", body).prop_map(|(kind, body)| Part {
+            headers: vec![("Content-Type".to_owned(), kind)],
+            body: body.into(),
+        })
+    }
+
+    proptest! {
+        // Rows: INV-13
+        #[test]
+        fn what_is_joined_comes_apart_the_same(parts in prop::collection::vec(part(), 1..5), sdp in "v=0(\r\n|--b){0,4}") {
+            let sdp = Bytes::from(sdp);
+            let (content_type, body) = join_body(&sdp, &parts, "b");
+            prop_assert_eq!(split_body(Some(&content_type), &body), Ok(Body { sdp: Some(sdp), others: parts }));
+        }
+
+        #[test]
+        fn any_octets_are_survived(
+            body in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                "(\r\n|--x|-|:|A|\n){0,40}".prop_map(String::into_bytes)
+            ],
+            kind in "(multipart/mixed;boundary=x|\\PC{0,40})",
+        ) {
+            let _ = split_body(Some(&kind), &body.into());
+        }
+    }
+}

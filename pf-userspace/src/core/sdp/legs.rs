@@ -151,11 +151,16 @@ fn passed(session: &Session, media: &Media) -> Media {
 /// The session part: our origin and address, the peer's name, timing and attributes that say nothing of transport.
 fn described(from: &Session, medias: Vec<Media>, timing: &Session, origin: &Origin) -> Session {
     let our_origin = sdp_types::Origin::with_ip_addr(origin.session_id, origin.version, origin.address);
-    let mut session = Session::new(our_origin, &from.session_name);
+    // A name and a time must be there (RFC 8866 sections 5.3 and 5.9), whatever the peer left out.
+    let name = if from.session_name.trim().is_empty() { "-" } else { &from.session_name };
+    let mut session = Session::new(our_origin, name);
     session.session_description.clone_from(&from.session_description);
     session.connection = Some(Connection::from_ip_addr(origin.address));
     session.bandwidths.clone_from(&from.bandwidths);
     session.times.clone_from(&timing.times);
+    if session.times.is_empty() {
+        session.times.push(sdp_types::Time::new(0, 0));
+    }
     session.attributes =
         from.attributes.iter().filter(|a| !is_transport(a) && !is_direction(a)).cloned().collect();
     session.medias = medias;

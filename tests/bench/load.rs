@@ -1,0 +1,418 @@
+//! The load: one thread drives the senders and checks everything that reaches the sinks.
+//!
+//! A lane is one session: a sender and its sinks. Sink 0 is the far end, the others are the user's devices. A
+//! transaction is complete when its 200 is back at the sender **and** the whole SEND was checked at sink 0 (for a relay
+//! that answers hop by hop, the 200 alone says nothing). What the devices must get is checked the same way and counted
+//! at the end of the run: nothing may be missing, twice or out of order.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use mio::{Events, Interest, Poll, Token};
+
+use crate::{
+    frame::{self, Frame, Kind},
+    link::{Fill, Link},
+    measure::{self, Histogram},
+    message::Template,
+};
+
+/// Longest wait for the last transactions after the load stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// One end of a leg: a connected socket and the paths that its requests carry.
+pub(crate) struct End {
+    /// Connected, any binding SEND already answered.
+    pub(crate) stream: TcpStream,
+    /// To-Path of the requests that this end sends; unused at a sink.
+    pub(crate) to_path: String,
+    /// The end's own URI.
+    pub(crate) own: String,
+}
+
+/// The sockets of one session.
+pub(crate) struct Lane {
+    /// Who sends.
+    pub(crate) sender: End,
+    /// Far end, then devices.
+    pub(crate) sinks: Vec<End>,
+}
+
+/// One run of the load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// Lanes that take part, from the first.
+    pub(crate) lanes: usize,
+    /// SENDs that each lane keeps outstanding.
+    pub(crate) depth: usize,
+    /// Body in octets.
+    pub(crate) body: usize,
+    /// Load before the measurement.
+    pub(crate) warm_up: Duration,
+    /// Length of the measurement.
+    pub(crate) window: Duration,
+}
+
+/// What a run measured.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Sample {
+    /// Complete transactions in the window.
+    pub(crate) transactions: u64,
+    /// Transactions per second.
+    pub(crate) rate: f64,
+    /// CPU of the contender's processes per transaction, in microseconds.
+    pub(crate) relay_us: f64,
+    /// CPU of contender, load generator and softirq threads per transaction, in microseconds.
+    pub(crate) total_us: f64,
+    /// SEND written until the transaction is complete, in microseconds.
+    pub(crate) p50_us: f64,
+    /// The same, 99 of 100.
+    pub(crate) p99_us: f64,
+    /// SEND written until checked at sink 0, in microseconds.
+    pub(crate) one_way_p50_us: f64,
+    /// Share of the machine's CPU that others used in the window, in percent.
+    pub(crate) foreign_percent: f64,
+    /// Share of the machine's CPU that contender and generator used, in percent.
+    pub(crate) busy_percent: f64,
+}
+
+struct InFlight {
+    sent: Instant,
+    answered: bool,
+    delivered: bool,
+}
+
+struct Sender {
+    own_link: usize,
+    template: Option<Template>,
+    to_path: String,
+    own: String,
+    /// Sequence number of the front of `flying`.
+    first: u64,
+    flying: VecDeque<InFlight>,
+}
+
+impl Sender {
+    fn next_seq(&self) -> u64 {
+        self.first + self.flying.len() as u64
+    }
+}
+
+struct Sink {
+    own: Vec<u8>,
+    device: bool,
+    /// Sequence number of the message expected next.
+    expected: u64,
+    /// Octets of it that came in earlier chunks.
+    offset: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Sender(usize),
+    Sink { lane: usize, sink: usize },
+}
+
+/// Sessions with their sockets, ready for runs.
+pub(crate) struct Load {
+    poll: Poll,
+    links: Vec<Link>,
+    roles: Vec<Role>,
+    senders: Vec<Sender>,
+    sinks: Vec<Vec<Sink>>,
+    salt: u32,
+    depth: usize,
+    sending: bool,
+    active: usize,
+    body: Vec<u8>,
+    transactions: u64,
+    complete: Histogram,
+    one_way: Histogram,
+}
+
+impl Load {
+    /// Takes the sockets over.
+    pub(crate) fn new(lanes: Vec<Lane>) -> Result<Load> {
+        let mut salt = [0; 4];
+        getrandom::fill(&mut salt).map_err(|error| anyhow::anyhow!("no entropy: {error}"))?;
+        let mut load = Load {
+            poll: Poll::new()?,
+            links: Vec::new(),
+            roles: Vec::new(),
+            senders: Vec::new(),
+            sinks: Vec::new(),
+            salt: u32::from_be_bytes(salt),
+            depth: 0,
+            sending: false,
+            active: 0,
+            body: Vec::new(),
+            transactions: 0,
+            complete: Histogram::new(),
+            one_way: Histogram::new(),
+        };
+        for (at, lane) in lanes.into_iter().enumerate() {
+            let own_link = load.add(lane.sender.stream, Role::Sender(at))?;
+            load.senders.push(Sender {
+                own_link,
+                template: None,
+                to_path: lane.sender.to_path,
+                own: lane.sender.own,
+                first: 0,
+                flying: VecDeque::new(),
+            });
+            let mut sinks = Vec::new();
+            for (number, end) in lane.sinks.into_iter().enumerate() {
+                load.add(end.stream, Role::Sink { lane: at, sink: number })?;
+                sinks.push(Sink { own: end.own.into_bytes(), device: number > 0, expected: 0, offset: 0 });
+            }
+            load.sinks.push(sinks);
+        }
+        Ok(load)
+    }
+
+    fn add(&mut self, stream: TcpStream, role: Role) -> Result<usize> {
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let mut stream = mio::net::TcpStream::from_std(stream);
+        let at = self.links.len();
+        self.poll.registry().register(&mut stream, Token(at), Interest::READABLE | Interest::WRITABLE)?;
+        self.links.push(Link::new(stream));
+        self.roles.push(role);
+        Ok(at)
+    }
+
+    /// Runs the load once. After an error the sessions are of no more use.
+    pub(crate) fn run(&mut self, run: &Run, relay: &[u32]) -> Result<Sample> {
+        ensure!(run.lanes <= self.senders.len(), "only {} lanes are set up", self.senders.len());
+        self.depth = run.depth;
+        self.active = run.lanes;
+        self.body = crate::message::body(run.body);
+        for (at, sender) in self.senders.iter_mut().take(run.lanes).enumerate() {
+            sender.template = Some(Template::new(&sender.to_path, &sender.own, at, self.salt, &self.body)?);
+        }
+        self.sending = true;
+        for lane in 0..run.lanes {
+            self.top_up(lane);
+            self.links[self.senders[lane].own_link].flush().context("sending")?;
+        }
+        let mut events = Events::with_capacity(256);
+        self.until(&mut events, Instant::now() + run.warm_up)?;
+
+        let softirq = measure::softirq_threads();
+        let me = [std::process::id()];
+        let cpu = || [measure::run_time(relay), measure::run_time(&me), measure::run_time(&softirq)];
+        (self.transactions, _) = (0, self.complete.clear());
+        self.one_way.clear();
+        let (ticks, cpu_before, begin) = (measure::machine_ticks(), cpu(), Instant::now());
+        self.until(&mut events, begin + run.window)?;
+        let (elapsed, cpu_after, ticks_after) = (begin.elapsed(), cpu(), measure::machine_ticks());
+        let transactions = self.transactions;
+
+        self.sending = false;
+        self.drain(&mut events)?;
+        ensure!(transactions > 0, "no transaction completed in {:?}", run.window);
+        let spent: Vec<f64> = (0..3).map(|at| cpu_after[at].saturating_sub(cpu_before[at]) as f64).collect();
+        let cores = measure::processors() as f64;
+        let busy = 100.0 * spent.iter().sum::<f64>() / (elapsed.as_nanos() as f64 * cores);
+        let machine = 100.0 * (ticks_after.0 - ticks.0) as f64 / (ticks_after.1 - ticks.1).max(1) as f64;
+        Ok(Sample {
+            transactions,
+            rate: transactions as f64 / elapsed.as_secs_f64(),
+            relay_us: spent[0] / 1000.0 / transactions as f64,
+            total_us: spent.iter().sum::<f64>() / 1000.0 / transactions as f64,
+            p50_us: self.complete.quantile_us(0.50),
+            p99_us: self.complete.quantile_us(0.99),
+            one_way_p50_us: self.one_way.quantile_us(0.50),
+            foreign_percent: (machine - busy).max(0.0),
+            busy_percent: busy,
+        })
+    }
+
+    fn until(&mut self, events: &mut Events, end: Instant) -> Result<()> {
+        loop {
+            let now = Instant::now();
+            if now >= end {
+                return Ok(());
+            }
+            self.turn(events, end - now)?;
+        }
+    }
+
+    /// Waits until every transaction is complete and every device has every message.
+    fn drain(&mut self, events: &mut Events) -> Result<()> {
+        let end = Instant::now() + DRAIN;
+        while let Some(missing) = self.missing() {
+            let now = Instant::now();
+            ensure!(now < end, "after {DRAIN:?} {missing}");
+            self.turn(events, (end - now).min(Duration::from_millis(50)))?;
+        }
+        Ok(())
+    }
+
+    /// What is not yet where it must be.
+    fn missing(&self) -> Option<String> {
+        let flying: usize = self.senders.iter().map(|sender| sender.flying.len()).sum();
+        if flying > 0 {
+            return Some(format!("{flying} transactions are not complete"));
+        }
+        let lacks =
+            |lane: usize| self.sinks[lane].iter().map(move |sink| self.senders[lane].first - sink.expected);
+        let lost: u64 = (0..self.senders.len()).flat_map(lacks).sum();
+        (lost > 0).then(|| format!("{lost} copies are missing at the devices"))
+    }
+
+    fn turn(&mut self, events: &mut Events, wait: Duration) -> Result<()> {
+        match self.poll.poll(events, Some(wait)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        for event in events.iter() {
+            let at = event.token().0;
+            if event.is_readable() || event.is_read_closed() {
+                self.read(at)?;
+            } else if event.is_writable() {
+                self.links[at].flush().context("sending")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, at: usize) -> Result<()> {
+        loop {
+            let fill = self.links[at].fill().context("receiving")?;
+            match self.roles[at] {
+                Role::Sender(lane) => self.answers(at, lane)?,
+                Role::Sink { lane, sink } => self.deliveries(at, lane, sink)?,
+            }
+            match fill {
+                Fill::More => {}
+                Fill::Drained => break,
+                Fill::Closed => bail!("connection closed by the contender"),
+            }
+        }
+        self.links[at].flush().context("sending")
+    }
+
+    /// Responses at the sender.
+    fn answers(&mut self, at: usize, lane: usize) -> Result<()> {
+        let now = Instant::now();
+        loop {
+            let (input, out) = self.links[at].parts();
+            let Some(frame) = frame::parse(input)? else { break };
+            let octets = frame.octets;
+            match frame.kind {
+                Kind::Response(200) => {
+                    let seq =
+                        crate::message::sequence_of(frame.tid, lane).context("200 to no SEND of ours")?;
+                    let sender = &mut self.senders[lane];
+                    let flying =
+                        seq.checked_sub(sender.first).and_then(|n| sender.flying.get_mut(n as usize));
+                    let flying = flying.context("200 to a SEND that is not outstanding")?;
+                    ensure!(!flying.answered, "two 200 to one SEND");
+                    flying.answered = true;
+                    self.settle(lane, now);
+                }
+                Kind::Response(status) => bail!("a SEND was answered {status}"),
+                Kind::Request(b"SEND") => frame::write_ok(out, &frame, self.senders[lane].own.as_bytes()),
+                Kind::Request(_) => {}
+            }
+            self.links[at].consume(octets);
+        }
+        self.top_up(lane);
+        Ok(())
+    }
+
+    /// SENDs at a sink.
+    fn deliveries(&mut self, at: usize, lane: usize, number: usize) -> Result<()> {
+        let now = Instant::now();
+        let mut touched = false;
+        loop {
+            let sink = &mut self.sinks[lane][number];
+            let (input, out) = self.links[at].parts();
+            let Some(frame) = frame::parse(input)? else { break };
+            let octets = frame.octets;
+            if frame.kind == Kind::Request(b"SEND") {
+                frame::write_ok(out, &frame, &sink.own);
+                if frame.body.is_some() && sink.take(&frame, lane, &self.body)? && !sink.device {
+                    let sender = &mut self.senders[lane];
+                    let seq = sink.expected - 1;
+                    let flying =
+                        seq.checked_sub(sender.first).and_then(|n| sender.flying.get_mut(n as usize));
+                    let flying = flying.context("a message came that was not sent")?;
+                    flying.delivered = true;
+                    self.one_way.add(now - flying.sent);
+                    touched = true;
+                    self.settle(lane, now);
+                }
+            }
+            self.links[at].consume(octets);
+        }
+        if touched {
+            self.top_up(lane);
+            let own_link = self.senders[lane].own_link;
+            self.links[own_link].flush().context("sending")?;
+        }
+        Ok(())
+    }
+
+    /// Counts the lane's complete transactions.
+    fn settle(&mut self, lane: usize, now: Instant) {
+        let sender = &mut self.senders[lane];
+        while let Some(InFlight { sent, answered: true, delivered: true }) = sender.flying.front() {
+            self.complete.add(now - *sent);
+            self.transactions += 1;
+            sender.flying.pop_front();
+            sender.first += 1;
+        }
+    }
+
+    /// Sends until the lane has its depth outstanding.
+    fn top_up(&mut self, lane: usize) {
+        if !self.sending || lane >= self.active {
+            return;
+        }
+        let sender = &mut self.senders[lane];
+        let out = &mut self.links[sender.own_link].out;
+        while sender.flying.len() < self.depth {
+            let seq = sender.next_seq();
+            let Some(template) = &sender.template else { return };
+            template.write(out, seq);
+            sender.flying.push_back(InFlight { sent: Instant::now(), answered: false, delivered: false });
+        }
+    }
+}
+
+impl Sink {
+    /// Checks a chunk; true when it ends its message.
+    fn take(&mut self, frame: &Frame<'_>, lane: usize, body: &[u8]) -> Result<bool> {
+        let chunk = frame.body.unwrap_or_default();
+        ensure!(
+            crate::message::message_id(lane, self.expected).as_slice() == frame.message_id,
+            "message {} came where {} of lane {lane} was due",
+            String::from_utf8_lossy(frame.message_id),
+            self.expected
+        );
+        ensure!(frame.to_path == self.own, "To-Path {}", String::from_utf8_lossy(frame.to_path));
+        ensure!(frame.start == self.offset + 1, "chunk begins at {} after {}", frame.start, self.offset);
+        ensure!(frame.total.is_none_or(|total| total == body.len() as u64), "total of Byte-Range");
+        let begin = usize::try_from(self.offset)?;
+        crate::message::check(chunk, body, begin, self.expected)?;
+        self.offset += chunk.len() as u64;
+        match frame.flag {
+            b'+' => Ok(false),
+            b'$' => {
+                ensure!(self.offset == body.len() as u64, "message ends after {} octets", self.offset);
+                self.offset = 0;
+                self.expected += 1;
+                Ok(true)
+            }
+            _ => bail!("message aborted"),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `pf-bench`: how fast `pf` is beside what one would use instead, on one machine over loopback.
+//!
+//! Numbers of one run compare with each other, not with those of another machine or hour: quote ratios, with body,
+//! fan-out and pipelining depth.
+#![allow(clippy::print_stdout, reason = "a command line program reports on standard output")]
+
+mod calls;
+mod contender;
+mod frame;
+mod kamailio;
+mod link;
+mod load;
+mod measure;
+mod message;
+mod minimal_relay;
+mod pf;
+mod plot;
+mod process;
+mod relay;
+mod report;
+mod sessions;
+mod sip_client;
+mod sip_message;
+
+use std::{io::Write, net::SocketAddr};
+
+use anyhow::Result;
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(about, version)]
+enum Task {
+    /// MSRP relaying: messages per second, latency and CPU beside other relays
+    Relay(relay::Options),
+    /// SIP: sessions set up and ended through pf per second
+    Sip(calls::Options),
+    /// Memory: many sessions with several devices live at once
+    Sessions(sessions::Options),
+    /// The minimal relay alone (started by `relay`)
+    #[command(hide = true)]
+    MinimalRelay {
+        /// Where the sinks listen
+        #[arg(long)]
+        sinks: SocketAddr,
+        /// Sinks of each session
+        #[arg(long)]
+        fanout: usize,
+    },
+}
+
+fn main() -> Result<()> {
+    match Task::parse() {
+        Task::Relay(options) => relay::run(&options),
+        Task::Sip(options) => calls::run(&options),
+        Task::Sessions(options) => sessions::run(&options),
+        Task::MinimalRelay { sinks, fanout } => minimal_relay::serve(sinks, fanout, |address| {
+            println!("ready {address}");
+            Ok(std::io::stdout().flush()?)
+        }),
+    }
+}

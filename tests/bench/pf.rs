@@ -1,0 +1,123 @@
+//! `pf` itself: the real binary, its sessions set up by SIP.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    contender::{Contender, Started},
+    process::Process,
+    sip_client::{self, Network},
+};
+
+/// The binary to measure: the one given, else `PF_BIN`, else the release build.
+pub(crate) fn binary(given: Option<&Path>) -> PathBuf {
+    let from_env = || std::env::var_os("PF_BIN").map(PathBuf::from);
+    given.map(Path::to_owned).or_else(from_env).unwrap_or_else(|| "target/release/pf".into())
+}
+
+/// What a `pf` for the bench is told.
+pub(crate) struct Setting {
+    /// Next hop towards the far end.
+    pub(crate) core: String,
+    /// Users of the registrar.
+    pub(crate) users: usize,
+    /// Value of `fast_path`.
+    pub(crate) fast_path: &'static str,
+    /// Peers whose P-Asserted-Identity counts.
+    pub(crate) trusted: bool,
+}
+
+/// A running `pf` and its addresses.
+pub(crate) struct Running {
+    pub(crate) process: Process,
+    pub(crate) udp: SocketAddr,
+    pub(crate) tcp: SocketAddr,
+}
+
+/// Starts `binary` with its files in `dir` and waits until it listens.
+pub(crate) fn start(binary: &Path, setting: &Setting, dir: &Path) -> Result<Running> {
+    ensure!(binary.is_file(), "there is no {}: build it, or name it in PF_BIN", binary.display());
+    fs::create_dir_all(dir.join("state"))?;
+    let dir = &dir.canonicalize()?;
+    let mut users = String::new();
+    for number in 0..setting.users {
+        let (user, domain) = (sip_client::user(number), sip_client::DOMAIN);
+        let _ = write!(
+            users,
+            "[[user]]\naddresses = [\"sip:{user}@{domain}\"]\nusername = \"{user}\"\npassword = \"{user}\"\n"
+        );
+    }
+    fs::write(dir.join("users.toml"), users)?;
+    let config = dir.join("pf.toml");
+    let trusted = if setting.trusted { "\"127.0.0.1\"" } else { "" };
+    let Setting { core, fast_path, .. } = setting;
+    fs::write(
+        &config,
+        format!(
+            "state_dir = \"{0}/state\"\nfast_path = \"{fast_path}\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n\
+             trusted = [{trusted}]\ncore = \"{core}\"\n[msrp]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+             [registrar]\ndomains = [\"{1}\"]\nusers = \"{0}/users.toml\"\n[admin]\nsocket = \"{0}/pf.sock\"\n\
+             [log]\nlevel = \"warn\"\n",
+            dir.display(),
+            sip_client::DOMAIN
+        ),
+    )?;
+    let mut command = Command::new(binary);
+    command.arg("run").arg("--config").arg(&config);
+    let mut process = Process::start("pf", command, dir, true)?;
+    let ready = process.wait_line("pf ready:", Duration::from_secs(20))?;
+    let address = |transport: &str| -> Result<SocketAddr> {
+        let found = ready.split_whitespace().find_map(|word| word.strip_prefix(transport));
+        found.and_then(|text| text.parse().ok()).with_context(|| format!("no {transport} in `{ready}`"))
+    };
+    let (udp, tcp) = (address("udp:")?, address("tcp:")?);
+    Ok(Running { process, udp, tcp })
+}
+
+/// `pf` as a contender, its user-space relay or its fast path.
+pub(crate) struct Pf {
+    /// Name in tables.
+    pub(crate) name: &'static str,
+    /// The program.
+    pub(crate) binary: PathBuf,
+    /// Value of `fast_path`.
+    pub(crate) fast_path: &'static str,
+}
+
+impl Contender for Pf {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> Result<String> {
+        ensure!(self.binary.is_file(), "there is no {}", self.binary.display());
+        let version = crate::process::version(&self.binary, "--version");
+        Ok(format!("{version}, 1 MSRP worker, fast_path = \"{}\", sessions set up by SIP", self.fast_path))
+    }
+
+    fn fans_out(&self) -> bool {
+        true
+    }
+
+    fn start(&self, lanes: usize, fanout: usize, dir: &Path) -> Result<Started> {
+        let mut network = Network::new()?;
+        let core = format!("sip:{};transport=tcp", network.far());
+        let setting = Setting { core, users: 1, fast_path: self.fast_path, trusted: false };
+        let running = start(&self.binary, &setting, &dir.join(self.name))?;
+        network.connect(running.tcp)?;
+        for device in 0..fanout {
+            network.register(0, device)?;
+        }
+        let lanes = (0..lanes).map(|_| network.session(0, fanout - 1)).collect::<Result<_>>()?;
+        let pids = running.process.pids();
+        Ok(Started { lanes, pids, keep: vec![Box::new(running), Box::new(network)] })
+    }
+}

@@ -1,0 +1,11 @@
+//! Who takes part in a test: the user's devices, the far end, and the scene that they meet in.
+
+mod call;
+mod party;
+mod scene;
+mod ue;
+
+pub use call::{Call, Calling, Invited, Session};
+pub use party::Party;
+pub use scene::{Scene, SceneOptions};
+pub use ue::{Device, ICSI_GROUP, ICSI_SESSION, Ue, icsi_tag};

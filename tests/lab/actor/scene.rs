@@ -1,0 +1,144 @@
+//! The scene of most tests: `pf`, the user's devices and the far end, each at its own loopback address.
+
+use anyhow::{Context, Result};
+
+use super::{Call, Device, Party, Ue};
+use crate::{
+    net::Place,
+    pf::{Pf, PfOptions},
+    sip::{SdpOptions, Transport},
+    trace::Trace,
+    wait::SOON,
+};
+
+/// What a scene consists of.
+pub struct SceneOptions {
+    /// Lines of the `[policy]` table.
+    pub policy: String,
+    /// Names of the devices; the first is the originator.
+    pub devices: Vec<&'static str>,
+    /// Transport of the devices' SIP.
+    pub transport: Transport,
+    /// The last word on the configuration of `pf`.
+    pub pf: fn(&mut PfOptions),
+}
+
+impl Default for SceneOptions {
+    fn default() -> SceneOptions {
+        SceneOptions {
+            policy: String::new(),
+            devices: vec!["UE-A", "UE-B", "UE-C"],
+            transport: Transport::Udp,
+            pf: |_| {},
+        }
+    }
+}
+
+/// `pf` with alice's devices on one side and `sip:bob@far.example.net` on the other.
+pub struct Scene {
+    /// The trace of all actors.
+    pub trace: Trace,
+    /// The far end.
+    pub far: Party,
+    /// Alice's devices, registered.
+    pub devices: Vec<Ue>,
+    /// The product.
+    pub pf: Pf,
+}
+
+impl Scene {
+    /// Where the sessions of a scene go.
+    pub const BOB: &'static str = "sip:bob@far.example.net";
+    /// Who starts them.
+    pub const ALICE: &'static str = "sip:alice@example.org";
+
+    /// Default policy, these devices.
+    pub async fn with(devices: &[&'static str]) -> Result<Scene> {
+        Scene::start(SceneOptions { devices: devices.to_vec(), ..SceneOptions::default() }).await
+    }
+
+    /// Starts `pf`, then the far end and the devices, and registers these.
+    pub async fn start(options: SceneOptions) -> Result<Scene> {
+        let mut scene = Scene::unregistered(options).await?;
+        for device in &mut scene.devices {
+            device.register().await?;
+        }
+        Ok(scene)
+    }
+
+    /// The same without registrations.
+    pub async fn unregistered(options: SceneOptions) -> Result<Scene> {
+        let trace = Trace::default();
+        let home = Place::loopback(1);
+        let far = Party::start("FAR", &Place::loopback(9), Transport::Udp, Scene::BOB, &trace)?;
+        let mut pf = PfOptions::new(&home);
+        pf.policy = options.policy;
+        pf.core = Some(far.agent.local());
+        pf.trusted = vec![far.place.ip];
+        (options.pf)(&mut pf);
+        let pf = Pf::start(&pf)?;
+        for (_, address) in &pf.sip {
+            trace.name_socket(*address, "pf");
+        }
+        for address in &pf.msrp {
+            trace.name_socket(*address, "pf");
+        }
+        trace.name_host(home.ip, "pf");
+        let mut devices = Vec::new();
+        for (number, name) in (11..).zip(&options.devices) {
+            let mut device = Device::of_alice(&format!("{name} of Alice"));
+            device.transport = options.transport;
+            let proxy = pf.sip_address(options.transport, home.ip)?;
+            devices.push(Ue::start(name, &Place::loopback(number), device, proxy, &trace)?);
+        }
+        Ok(Scene { trace, far, devices, pf })
+    }
+
+    /// The originator.
+    pub fn a(&self) -> &Ue {
+        &self.devices[0]
+    }
+
+    /// Another device, by its place in the list.
+    pub fn device(&self, number: usize) -> &Ue {
+        &self.devices[number]
+    }
+
+    /// Establishes a session of UE-A with the far end; devices are not attended to.
+    pub async fn call(&self) -> Result<(Call, Call)> {
+        self.call_with(&SdpOptions::setup("passive")).await
+    }
+
+    /// The same with this answer of the far end.
+    pub async fn call_with(&self, far_answer: &SdpOptions) -> Result<(Call, Call)> {
+        let calling = self.a().invite(Scene::BOB).await?;
+        let far = self.far.invited(SOON).await?.accept_with(far_answer, |_| {}).await?;
+        let a = calling.answered(SOON).await?;
+        a.media.ready(SOON).await.context("leg A")?;
+        far.media.ready(SOON).await.context("leg F")?;
+        Ok((a, far))
+    }
+
+    /// Establishes a session with the far end and with every other device.
+    pub async fn full_call(&self) -> Result<(Call, Call, Vec<Call>)> {
+        let (a, far) = self.call().await?;
+        let mut others = Vec::new();
+        for device in &self.devices[1..] {
+            let call = device.invited(SOON).await?.accept().await?;
+            call.media.ready(SOON).await.with_context(|| format!("leg of {}", device.name))?;
+            others.push(call);
+        }
+        Ok((a, far, others))
+    }
+
+    /// What must hold at the end of every test: nobody has seen a breach of SIP.
+    pub fn verify(&self) -> Result<()> {
+        let agents = self.devices.iter().map(|device| &device.party).chain([&self.far]);
+        for party in agents {
+            if let Some(what) = party.agent.violations().first() {
+                anyhow::bail!("{} saw broken SIP: {what}", party.name);
+            }
+        }
+        Ok(())
+    }
+}
