@@ -3,3 +3,5 @@
 //! No allocation, no standard library: the same grammar is fuzzed on the host and verified in the kernel.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod splice;
