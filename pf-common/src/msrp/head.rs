@@ -3,6 +3,8 @@
 use super::{ByteRange, DASHES, Flag, HEAD_MAX, Ident, scan};
 
 /// What the octets at the start of a frame are.
+// No allocation here, and a head is looked at once, where it was made.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
     /// A head, perhaps a faulty one whose frame can still be followed to its end.
@@ -179,17 +181,18 @@ fn read(input: &[u8]) -> Parsed<'_> {
 
 fn start(status: &[u8]) -> Start<'_> {
     match status {
-        b"SEND" => return Start::Request(Method::Send),
-        b"REPORT" => return Start::Request(Method::Report),
-        [a, b, c, rest @ ..] if [a, b, c].iter().all(|o| o.is_ascii_digit()) => {
-            if rest.is_empty() || rest.starts_with(b" ") {
-                let code = [a, b, c].iter().fold(0, |n, o| n * 10 + u16::from(**o - b'0'));
-                return Start::Response { code, status };
-            }
-        }
-        _ => {}
+        b"SEND" => Start::Request(Method::Send),
+        b"REPORT" => Start::Request(Method::Report),
+        _ => code(status).map_or(Start::Request(Method::Other), |code| Start::Response { code, status }),
     }
-    Start::Request(Method::Other)
+}
+
+/// Three digits, then nothing or a space and a comment.
+fn code(status: &[u8]) -> Option<u16> {
+    let (digits, rest) = status.split_at_checked(3)?;
+    let apart = rest.is_empty() || rest.starts_with(b" ");
+    let digits = digits.iter().all(u8::is_ascii_digit).then_some(digits)?;
+    apart.then(|| digits.iter().fold(0, |n, o| n * 10 + u16::from(*o - b'0')))
 }
 
 /// Reads header lines up to the blank line or end-line; nothing if the input ends before.

@@ -13,6 +13,7 @@ pub mod entropy;
 pub mod event;
 pub mod identity;
 pub mod mapped_contact;
+pub mod media;
 pub mod policy;
 pub mod registry;
 pub mod sdp;

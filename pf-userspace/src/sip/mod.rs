@@ -271,7 +271,10 @@ impl Inner {
             }
             // Requests get their 503 long before this; responses and ACKs wait in the socket's buffer.
             if self.outbox.len() > 2 * self.config.max_events {
-                self.outbox.room().await;
+                tokio::select! {
+                    () = self.outbox.room() => {}
+                    () = self.stopped() => return,
+                }
             }
         }
     }

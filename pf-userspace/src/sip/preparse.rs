@@ -253,3 +253,7 @@ fn cseq(value: &str) -> Option<(u32, &str)> {
 fn is_token(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&octet)
 }
+
+#[cfg(test)]
+#[path = "preparse_tests.rs"]
+mod tests;

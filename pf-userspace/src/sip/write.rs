@@ -57,8 +57,8 @@ fn put_header(out: &mut BytesMut, name: &str, value: &str) {
 
 /// A line break inside a value would begin a header of the value's author: it becomes a blank.
 fn put_line(out: &mut BytesMut, text: &str) {
-    if text.bytes().any(|o| matches!(o, b'\r' | b'\n' | 0)) {
-        out.extend(text.bytes().map(|o| if matches!(o, b'\r' | b'\n' | 0) { b' ' } else { o }));
+    if text.bytes().any(|o| matches!(o, b'\r' | b'\n')) {
+        out.extend(text.bytes().map(|o| if matches!(o, b'\r' | b'\n') { b' ' } else { o }));
     } else {
         out.put_slice(text.as_bytes());
     }

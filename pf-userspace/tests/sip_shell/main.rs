@@ -3,3 +3,7 @@
 
 mod basic;
 mod lab;
+mod limits;
+mod loss;
+mod streams;
+mod traps;

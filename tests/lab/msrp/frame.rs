@@ -281,3 +281,14 @@ impl Frame {
 pub(crate) fn end_line(tid: &str, flag: Flag) -> String {
     format!("-------{tid}{}\r\n", char::from(flag.octet()))
 }
+
+/// The usual comment of a status code.
+pub(crate) fn comment(code: u16) -> &'static str {
+    match code {
+        200 => "OK",
+        413 => "Stop Sending Message",
+        415 => "Unsupported Media Type",
+        481 => "No Such Session",
+        _ => "",
+    }
+}

@@ -99,7 +99,10 @@ impl Side {
     pub async fn respond(&mut self, request: &Head, code: u16) -> Result<()> {
         match (request.header("Failure-Report").unwrap_or("yes"), code) {
             ("no", _) | ("partial", 200) => Ok(()),
-            _ => self.wire.send(&request.response(code, "", &self.own)?).await,
+            _ => {
+                let comment = super::frame::comment(code);
+                self.wire.send(&request.response(code, comment, &self.own)?).await
+            }
         }
     }
 

@@ -144,6 +144,19 @@ pub(super) async fn next_hop_gone(target: &mut dyn Target, _: &Settings) -> Resu
     }
 }
 
+pub(super) async fn bare_status(target: &mut dyn Target, _: &Settings) -> Result<String> {
+    let mut pair = target.pair().await?;
+    let frame = pair.sender.whole(&b"answer me shortly"[..]);
+    pair.sender.wire.send(&frame).await?;
+    let got = pair.receiver.wire.frame(SOON).await?;
+    let answer = got.head.response(200, "", &pair.receiver.own)?;
+    pair.receiver.wire.send(&answer).await?;
+    let code = pair.sender.answer(&frame, SOON).await?;
+    ensure!(code == 200, "answered {code}");
+    pair.passes(b"after it").await?;
+    Ok(String::new())
+}
+
 pub(super) async fn stray_response(target: &mut dyn Target, _: &Settings) -> Result<String> {
     let mut pair = target.pair().await?;
     for side in [&mut pair.receiver, &mut pair.sender] {

@@ -70,6 +70,7 @@ pub const CHECKS: &[Check] = &[
     check!("no-report", "Failure-Report: no is never answered", answers::no_report),
     check!("partial-report", "Failure-Report: partial is not answered 200", answers::partial_report),
     check!("report-back", "a Success-Report comes back to the sender", answers::report_back),
+    check!("bare-status", "the next hop's answer needs no comment", answers::bare_status),
     check!("next-hop-413", "the next hop's 413 reaches the sender", answers::next_hop_413),
     check!("next-hop-gone", "the next hop is gone: an error, and never a 200", answers::next_hop_gone),
     check!("stray-response", "a response to nothing disturbs nothing", answers::stray_response),

@@ -326,6 +326,9 @@ impl Engine {
 
     /// Keeps what absorbs repeated final responses, and lets go of the rest.
     fn complete(&mut self, now: Instant, id: ClientId, keep: Duration) {
+        if keep.is_zero() {
+            return self.remove_client(id);
+        }
         let Some(client) = self.clients.get_mut(&id) else { return };
         client.state = State::Completed;
         client.octets = Bytes::new();
@@ -386,9 +389,14 @@ impl Engine {
 
     /// The core acknowledges a 2xx: at once, and again whenever that 2xx comes again.
     pub(crate) fn acknowledge(&mut self, tx: ClientTx, request: &Request, routes: &[Route]) {
-        let Some(opened) = routes.iter().find_map(|route| self.network.open(route).ok()) else {
+        let open = |route: &Route| Some((*route, self.network.open(route).ok()?));
+        let Some((route, mut opened)) = routes.iter().find_map(open) else {
             return self.counters.unreachable.add();
         };
+        // The same ACK may be wanted when the connection is gone: then it goes over a new one.
+        if let (Way::Flow { back, .. }, Route::To(_, to)) = (&mut opened.way, route) {
+            *back = Some(to);
+        }
         let branch = format!("z9hG4bK{}a", self.random.hex(8));
         let octets = write::request(request, &via(&opened, &branch));
         if let Some(client) = self.client_txs.get(&tx).and_then(|id| self.clients.get_mut(id))

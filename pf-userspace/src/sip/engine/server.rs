@@ -160,10 +160,12 @@ impl Engine {
         };
         match server.state {
             State::Completed => {
-                let keep = if server.reply.is_reliable() { Duration::ZERO } else { self.settings.t4 };
+                if server.reply.is_reliable() {
+                    return self.remove_server(tx);
+                }
                 server.state = State::Confirmed;
                 server.deadlines.again = None;
-                server.deadlines.end = Some(now + keep);
+                server.deadlines.end = Some(now + self.settings.t4);
                 server.last = None;
                 self.timers.arm(Owner::Server(tx), &mut server.deadlines);
             }
@@ -254,10 +256,15 @@ impl Engine {
                 server.last = Some(octets.clone());
             }
             (false, _) => {
+                if server.reply.is_reliable() {
+                    // Nothing comes again that would have to be absorbed (timer J is zero).
+                    let way = server.reply;
+                    self.remove_server(tx);
+                    return self.send(way, octets, None);
+                }
                 server.state = State::Completed;
-                let keep = if server.reply.is_reliable() { Duration::ZERO } else { t64 };
                 server.deadlines.again = None;
-                server.deadlines.end = Some(now + keep);
+                server.deadlines.end = Some(now + t64);
                 server.last = Some(octets.clone());
             }
         }
@@ -331,6 +338,10 @@ impl Engine {
             }
             _ => {}
         }
+        self.remove_server(tx);
+    }
+
+    fn remove_server(&mut self, tx: ServerTx) {
         let Some(server) = self.servers.remove(&tx) else { return };
         self.timers.disarm(Owner::Server(tx), &server.deadlines);
         self.server_keys.remove(&server.key);

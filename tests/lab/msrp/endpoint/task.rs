@@ -21,7 +21,7 @@ use tokio::{
 use super::{Answer, Incoming, Received, Role, Script, State, ok_script, switch};
 use crate::{
     lock,
-    msrp::{ByteRange, Flag, Frame, Head, Kind, Reader},
+    msrp::{ByteRange, Flag, Frame, Head, Kind, Reader, frame},
     net::Place,
     trace::{Protocol, Trace},
 };
@@ -277,7 +277,7 @@ impl Session {
         let wanted = frame.head.header("Failure-Report").unwrap_or("yes").to_owned();
         let reply = |code: u16| match (wanted.as_str(), code) {
             ("no", _) | ("partial", 200) => Ok(None),
-            _ => frame.head.response(code, comment(code), &self.shared.uri).map(Some),
+            _ => frame.head.response(code, frame::comment(code), &self.shared.uri).map(Some),
         };
         match answer {
             Answer::Code(code) => {
@@ -344,15 +344,5 @@ impl Session {
             })
         });
         Ok(())
-    }
-}
-
-fn comment(code: u16) -> &'static str {
-    match code {
-        200 => "OK",
-        413 => "Stop Sending Message",
-        415 => "Unsupported Media Type",
-        481 => "No Such Session",
-        _ => "",
     }
 }

@@ -1,0 +1,171 @@
+//! The MSRP relay's shell: listeners, connections and worker threads around
+//! [`Switch`](crate::core::media::Switch).
+//!
+//! Each worker is one thread with one epoll instance and one [`Switch`](crate::core::media::Switch). A stream with
+//! all its legs and connections belongs to one worker. Every worker accepts; the first head on an accepted
+//! connection names the session, and the connection moves to the worker that owns it, with the octets read so far.
+//! A connection stays with its worker: with more than one worker, a peer that uses one connection for several
+//! sessions finds only those of that worker (481 for the others).
+
+mod connect;
+mod directory;
+mod socket;
+mod worker;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use mio::Waker;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+
+use self::{directory::Directory, worker::Worker};
+use crate::core::event::{MediaCommand, MediaEvent};
+pub use crate::core::media::{LegSnapshot, LegState, Limits};
+
+/// How the relay is set up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RelayConfig {
+    /// Addresses to listen on; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads.
+    pub workers: usize,
+    /// Connections per worker; at the cap new ones are closed at once.
+    pub connections: usize,
+    /// Accepted connections per worker that have not named a session; at the cap the oldest of them is closed.
+    pub unbound_connections: usize,
+    /// Use the port of our own path as source port where we connect: some peers know us by it.
+    pub connect_from_path_port: bool,
+    /// Queues and timers.
+    pub limits: Limits,
+}
+
+impl Default for RelayConfig {
+    fn default() -> RelayConfig {
+        RelayConfig {
+            listen: Vec::new(),
+            workers: 1,
+            connections: 100_000,
+            unbound_connections: 1024,
+            connect_from_path_port: true,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What a worker is told.
+enum Order {
+    /// A connection that another worker accepted, and what was read from it.
+    Adopt { stream: mio::net::TcpStream, peer: Option<SocketAddr>, octets: Vec<u8> },
+    /// From the core.
+    Command(MediaCommand),
+    /// A name was resolved (or not).
+    Resolved(connect::Resolved),
+    /// Report all legs.
+    Snapshot(oneshot::Sender<Vec<LegSnapshot>>),
+    /// End.
+    Stop,
+}
+
+/// A worker, from outside.
+struct Seat {
+    orders: mpsc::Sender<Order>,
+    waker: Arc<Waker>,
+}
+
+impl Seat {
+    fn order(&self, order: Order) {
+        // A worker that has ended takes no orders, and nobody waits for their effect.
+        if self.orders.send(order).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+/// The running relay; ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Relay {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    seats: Arc<Vec<Seat>>,
+    directory: Arc<Directory>,
+    local: Vec<SocketAddr>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Relay {
+    /// Starts listening and the worker threads.
+    ///
+    /// # Errors
+    /// A listener cannot be bound, or the system gives no epoll instance or thread.
+    pub fn start(config: RelayConfig, events: UnboundedSender<MediaEvent>) -> io::Result<Relay> {
+        let count = config.workers.max(1);
+        let directory = Arc::new(Directory::new(count));
+        let mut local = config.listen.clone();
+        let mut seats = Vec::new();
+        let mut starts = Vec::new();
+        for _ in 0..count {
+            let listeners = local.iter_mut().map(socket::listen).collect::<io::Result<Vec<_>>>()?;
+            let (orders, inbox) = mpsc::channel();
+            let poll = mio::Poll::new()?;
+            let waker = Arc::new(Waker::new(poll.registry(), worker::WAKER)?);
+            seats.push(Seat { orders, waker });
+            starts.push((poll, inbox, listeners));
+        }
+        let seats = Arc::new(seats);
+        let mut shared =
+            Shared { seats: seats.clone(), directory: directory.clone(), local, threads: Vec::new() };
+        for (number, (poll, inbox, listeners)) in starts.into_iter().enumerate() {
+            let colleagues =
+                worker::Colleagues { number, seats: seats.clone(), directory: directory.clone() };
+            let worker = Worker::new(config.clone(), poll, inbox, listeners, colleagues, events.clone())?;
+            let thread =
+                std::thread::Builder::new().name(format!("msrp-{number}")).spawn(move || worker.run())?;
+            shared.threads.push(thread);
+        }
+        Ok(Relay { shared: Arc::new(shared) })
+    }
+
+    /// Gives a command to the worker that owns the stream. Commands for one stream keep their order.
+    pub fn command(&self, command: MediaCommand) {
+        let worker = self.shared.directory.owner(&command);
+        if let Some(seat) = worker.and_then(|worker| self.shared.seats.get(worker)) {
+            seat.order(Order::Command(command));
+        }
+    }
+
+    /// All legs of all workers.
+    pub async fn snapshot(&self) -> Vec<LegSnapshot> {
+        let mut all = Vec::new();
+        for seat in self.shared.seats.iter() {
+            let (sender, receiver) = oneshot::channel();
+            seat.order(Order::Snapshot(sender));
+            all.extend(receiver.await.unwrap_or_default());
+        }
+        all.sort_by_key(|leg| leg.leg);
+        all
+    }
+
+    /// The addresses that are really listened on.
+    pub fn local(&self) -> Vec<SocketAddr> {
+        self.shared.local.clone()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for seat in self.seats.iter() {
+            seat.order(Order::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}

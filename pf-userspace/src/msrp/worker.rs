@@ -1,0 +1,583 @@
+//! One worker: an epoll loop around a switch.
+
+use std::{
+    io::{self, IoSlice, Read, Write},
+    net::{Shutdown, SocketAddr},
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use mio::{
+    Events, Interest, Poll, Token,
+    net::{TcpListener, TcpStream},
+};
+use pf_common::msrp::{Head, Parsed, Uri};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Order, RelayConfig, Seat, connect, directory::Directory, socket};
+use crate::core::{
+    Time,
+    entropy::OsEntropy,
+    event::MediaEvent,
+    media::{Action, ConnId, Switch},
+};
+
+/// Token of the waker.
+pub(super) const WAKER: Token = Token(usize::MAX);
+/// Tokens of listeners begin here; below are connections, by place.
+const LISTENERS: usize = 1 << 40;
+/// Tokens of connections that are being closed begin here.
+const CLOSING: usize = 1 << 41;
+
+/// Octets per read.
+const READ: usize = 64 * 1024;
+/// With a remainder above this only that is worked on.
+const REMAINDER: usize = 32 * 1024;
+/// Reads of one connection before the others have their turn.
+const READS: usize = 2;
+/// Connections accepted before the others have their turn.
+const ACCEPTS: usize = 64;
+/// A remainder buffer larger than this is given back when it is empty.
+const KEEP: usize = 4096;
+/// Pieces per write.
+const PIECES: usize = 64;
+/// How long a closed connection is read on, so that its last octets are not lost to a reset.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The other workers.
+pub(super) struct Colleagues {
+    pub(super) number: usize,
+    pub(super) seats: Arc<Vec<Seat>>,
+    pub(super) directory: Arc<Directory>,
+}
+
+/// A connection's socket.
+struct Socket {
+    id: ConnId,
+    stream: TcpStream,
+    peer: Option<SocketAddr>,
+    /// Read, but not consumed by the switch.
+    rest: Vec<u8>,
+    /// Our connect is under way.
+    connecting: bool,
+    /// There may be something to read.
+    readable: bool,
+    /// Something may be written.
+    writable: bool,
+    /// The peer has closed.
+    ended: bool,
+    /// It is in the list of those to be read on.
+    queued: bool,
+}
+
+/// A connection that the switch has given up.
+struct Closing {
+    stream: TcpStream,
+    rest: Vec<u8>,
+    until: Instant,
+}
+
+pub(super) struct Worker {
+    config: RelayConfig,
+    poll: Poll,
+    inbox: mpsc::Receiver<Order>,
+    listeners: Vec<TcpListener>,
+    /// Listeners with connections left to accept.
+    accepting: Vec<usize>,
+    colleagues: Colleagues,
+    events: UnboundedSender<MediaEvent>,
+    switch: Switch,
+    sockets: Vec<Option<Socket>>,
+    /// Accepted connections, oldest first, some of them bound or gone by now.
+    unbound: std::collections::VecDeque<ConnId>,
+    closing: slab::Slab<Closing>,
+    /// Connections with more to read than one turn's share.
+    more: Vec<ConnId>,
+    buffer: Vec<u8>,
+    start: Instant,
+    now: Time,
+}
+
+impl Worker {
+    pub(super) fn new(
+        config: RelayConfig,
+        poll: Poll,
+        inbox: mpsc::Receiver<Order>,
+        mut listeners: Vec<TcpListener>,
+        colleagues: Colleagues,
+        events: UnboundedSender<MediaEvent>,
+    ) -> io::Result<Worker> {
+        for (n, listener) in listeners.iter_mut().enumerate() {
+            poll.registry().register(listener, Token(LISTENERS + n), Interest::READABLE)?;
+        }
+        let switch = Switch::new(config.limits.clone(), Box::new(OsEntropy));
+        Ok(Worker {
+            config,
+            poll,
+            inbox,
+            listeners,
+            accepting: Vec::new(),
+            colleagues,
+            events,
+            switch,
+            sockets: Vec::new(),
+            unbound: Default::default(),
+            closing: slab::Slab::new(),
+            more: Vec::new(),
+            buffer: vec![0; REMAINDER + READ],
+            start: Instant::now(),
+            now: Time::ZERO,
+        })
+    }
+
+    /// Works until told to stop.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        loop {
+            if let Err(error) = self.poll.poll(&mut events, self.timeout())
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "epoll failed: the worker ends");
+                return;
+            }
+            self.now = Time::from_start(self.start.elapsed());
+            for event in &events {
+                match event.token() {
+                    WAKER => {
+                        if !self.orders() {
+                            return;
+                        }
+                    }
+                    Token(n) if n >= CLOSING => self.linger(n - CLOSING),
+                    Token(n) if n >= LISTENERS => self.accept(n - LISTENERS),
+                    Token(n) => self.ready(n, event),
+                }
+            }
+            for listener in std::mem::take(&mut self.accepting) {
+                self.accept(listener);
+            }
+            for id in std::mem::take(&mut self.more) {
+                if let Some(socket) = self.socket(id) {
+                    socket.queued = false;
+                    self.read(id);
+                }
+            }
+            self.switch.tick(self.now);
+            self.settle_down();
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.more.is_empty() || !self.accepting.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let now = self.start.elapsed();
+        let timer = self.switch.deadline().map(|at| at.since_start().saturating_sub(now));
+        let linger = (!self.closing.is_empty()).then_some(LINGER);
+        // epoll counts milliseconds and mio rounds up.
+        timer.into_iter().chain(linger).min()
+    }
+
+    fn socket(&mut self, id: ConnId) -> Option<&mut Socket> {
+        self.sockets.get_mut(id.index())?.as_mut().filter(|socket| socket.id == id)
+    }
+
+    /// Everything that follows from this turn: actions, resumed reading, writing, until nothing is left.
+    fn settle_down(&mut self) {
+        // Each round of resumed connections lets others write; what is not done after some rounds waits for the
+        // next turn, so that sockets are looked at in between.
+        for _ in 0..8 {
+            self.act();
+            for _ in 0..256 {
+                let Some(id) = self.switch.take_ready() else { break };
+                self.read(id);
+            }
+            while let Some(id) = self.switch.take_dirty() {
+                self.write(id);
+            }
+            self.act();
+            if !self.switch.has_ready() {
+                break;
+            }
+        }
+        while let Some(id) = self.switch.take_ready() {
+            self.queue(id);
+        }
+        if !self.closing.is_empty() {
+            let now = Instant::now();
+            self.closing.retain(|_, closing| now < closing.until);
+        }
+    }
+
+    fn queue(&mut self, id: ConnId) {
+        if let Some(socket) = self.socket(id)
+            && !std::mem::replace(&mut socket.queued, true)
+        {
+            self.more.push(id);
+        }
+    }
+
+    /// Carries out orders; false when told to stop.
+    fn orders(&mut self) -> bool {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(Order::Command(command)) => {
+                    self.switch.command(self.now, command);
+                    self.act();
+                }
+                Ok(Order::Adopt { stream, peer, octets }) => self.take_in(stream, peer, octets),
+                Ok(Order::Resolved(found)) => match found.to {
+                    Ok(to) => self.connect(found.conn, to, found.from),
+                    Err(error) => {
+                        tracing::info!(%error, "a name in an MSRP path cannot be resolved");
+                        self.gone(found.conn);
+                    }
+                },
+                Ok(Order::Snapshot(reply)) => {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(self.switch.snapshot());
+                }
+                Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => return false,
+                Err(mpsc::TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.switch.action() {
+            match action {
+                Action::Close { conn, rest } => self.close(conn, rest),
+                Action::Connect { conn, to, from } => {
+                    let from = from.filter(|_| self.config.connect_from_path_port);
+                    match to.parse() {
+                        Ok(to) => self.connect(conn, to, from),
+                        Err(_) => {
+                            let Colleagues { number, seats, .. } = &self.colleagues;
+                            if connect::resolve(conn, to, from, seats.clone(), *number).is_err() {
+                                self.gone(conn);
+                            }
+                        }
+                    }
+                }
+                Action::Event(event) => {
+                    if !self.colleagues.directory.is_single() {
+                        self.colleagues.directory.note(&event);
+                    }
+                    // Without a core nobody needs to know.
+                    let _ = self.events.send(event);
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, n: usize) {
+        for _ in 0..ACCEPTS {
+            let Some(listener) = self.listeners.get(n) else { return };
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    if self.switch.connections() < self.config.connections {
+                        self.take_in(stream, Some(peer), Vec::new());
+                    } else {
+                        tracing::warn!(%peer, "connection refused: the cap is reached");
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept");
+                    return;
+                }
+            }
+        }
+        self.accepting.push(n);
+    }
+
+    /// A connection that somebody opened to us.
+    fn take_in(&mut self, stream: TcpStream, peer: Option<SocketAddr>, octets: Vec<u8>) {
+        let id = self.switch.accepted(self.now, peer);
+        if self.put(id, stream, peer, false).is_err() {
+            self.switch.withdraw(id);
+            return;
+        }
+        self.unbound.push_back(id);
+        if self.unbound.len() > self.config.unbound_connections {
+            // Those that are bound or gone leave the list; the first that is neither is closed.
+            let switch = &self.switch;
+            self.unbound.retain(|id| switch.outbox(*id).is_some() && !switch.is_bound(*id));
+            if self.unbound.len() > self.config.unbound_connections
+                && let Some(oldest) = self.unbound.pop_front()
+            {
+                self.switch.evict(self.now, oldest);
+            }
+        }
+        if let Some(socket) = self.socket(id) {
+            socket.rest = octets;
+            self.read(id);
+        }
+    }
+
+    fn put(
+        &mut self,
+        id: ConnId,
+        mut stream: TcpStream,
+        peer: Option<SocketAddr>,
+        connecting: bool,
+    ) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        self.poll.registry().register(
+            &mut stream,
+            Token(id.index()),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        if self.sockets.len() <= id.index() {
+            self.sockets.resize_with(id.index() + 1, || None);
+        }
+        let socket = Socket {
+            id,
+            stream,
+            peer,
+            rest: Vec::new(),
+            connecting,
+            readable: true,
+            writable: !connecting,
+            ended: false,
+            queued: false,
+        };
+        if let Some(place) = self.sockets.get_mut(id.index()) {
+            *place = Some(socket);
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, id: ConnId, to: SocketAddr, from: Option<SocketAddr>) {
+        // The leg may have been closed while its name was resolved.
+        if self.switch.outbox(id).is_none() {
+            return;
+        }
+        let begun = socket::connect(to, from).and_then(|stream| self.put(id, stream, Some(to), true));
+        if let Err(error) = begun {
+            tracing::info!(%to, %error, "cannot connect");
+            self.gone(id);
+        }
+    }
+
+    /// A socket has something to tell.
+    fn ready(&mut self, n: usize, event: &mio::event::Event) {
+        let Some(socket) = self.sockets.get_mut(n).and_then(Option::as_mut) else { return };
+        let id = socket.id;
+        if socket.connecting {
+            if event.is_writable() || event.is_error() {
+                self.connected(id);
+            }
+            return;
+        }
+        socket.readable |= event.is_readable() || event.is_read_closed();
+        if event.is_error() {
+            self.gone(id);
+            return;
+        }
+        if event.is_writable() && !socket.writable {
+            socket.writable = true;
+            self.write(id);
+        }
+        if event.is_readable() || event.is_read_closed() {
+            self.read(id);
+        }
+    }
+
+    fn connected(&mut self, id: ConnId) {
+        let Some(socket) = self.socket(id) else { return };
+        let failed = match socket.stream.take_error() {
+            Ok(error) => error,
+            Err(error) => Some(error),
+        };
+        let pending = failed.is_none() && socket.stream.peer_addr().is_err();
+        if let Some(error) = failed {
+            tracing::info!(to = ?socket.peer, %error, "cannot connect");
+            self.gone(id);
+        } else if !pending {
+            (socket.connecting, socket.writable) = (false, true);
+            let peer = socket.peer;
+            self.switch.connected(self.now, id, peer);
+            self.read(id);
+        }
+    }
+
+    /// Reads what there is, within this turn's share, and gives it to the switch.
+    fn read(&mut self, id: ConnId) {
+        for _ in 0..READS {
+            if !self.switch.readable(id) {
+                return;
+            }
+            let Some(socket) =
+                self.sockets.get_mut(id.index()).and_then(Option::as_mut).filter(|s| s.id == id)
+            else {
+                return;
+            };
+            let kept = socket.rest.len();
+            if self.buffer.len() < kept + READ {
+                self.buffer.resize(kept + READ, 0);
+            }
+            self.buffer[..kept].copy_from_slice(&socket.rest);
+            let mut got = 0;
+            if socket.readable && kept <= REMAINDER {
+                match socket.stream.read(&mut self.buffer[kept..kept + READ]) {
+                    Ok(0) => (socket.ended, socket.readable) = (true, false),
+                    // Less than there was room for: the next octet makes the socket readable anew.
+                    Ok(n) => (got, socket.readable) = (n, n == READ),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.readable = false,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(_) => {
+                        self.gone(id);
+                        return;
+                    }
+                }
+            }
+            let total = kept + got;
+            socket.rest.clear();
+            if total > 0 && !self.hand_over(id, total) {
+                self.give(id, total);
+            }
+            let Some(socket) = self.socket(id) else { return };
+            if socket.ended && self.switch.readable(id) {
+                self.gone(id);
+                return;
+            }
+            let socket_done = self.socket(id).is_none_or(|s| !s.readable);
+            if socket_done {
+                return;
+            }
+        }
+        self.queue(id);
+    }
+
+    /// Gives the first `total` octets of the buffer to the switch, and writes what borrows from them.
+    fn give(&mut self, id: ConnId, total: usize) {
+        let consumed = self.switch.input(self.now, id, &self.buffer[..total]).min(total);
+        while let Some(to) = self.switch.take_borrowing() {
+            self.write(to);
+            self.switch.settle(to, &self.buffer[..total]);
+        }
+        if let Some(socket) = self.sockets.get_mut(id.index()).and_then(Option::as_mut).filter(|s| s.id == id)
+        {
+            if consumed < total {
+                socket.rest.extend_from_slice(&self.buffer[consumed..total]);
+            } else if socket.rest.capacity() > KEEP {
+                socket.rest = Vec::new();
+            }
+        }
+    }
+
+    /// Is this the first head of a connection, for a session of another worker? Then the connection moves there.
+    fn hand_over(&mut self, id: ConnId, total: usize) -> bool {
+        if self.colleagues.directory.is_single() || self.switch.is_bound(id) {
+            return false;
+        }
+        let Parsed::Head(head) = Head::parse(&self.buffer[..total]) else { return false };
+        let Ok(uri) = Uri::parse(head.to_path) else { return false };
+        let Some(owner) = self.colleagues.directory.session(uri.session) else { return false };
+        if owner == self.colleagues.number {
+            return false;
+        }
+        let (Some(seat), Some(mut socket)) =
+            (self.colleagues.seats.get(owner), self.sockets.get_mut(id.index()).and_then(Option::take))
+        else {
+            return false;
+        };
+        self.switch.withdraw(id);
+        if self.poll.registry().deregister(&mut socket.stream).is_ok() {
+            let octets = self.buffer[..total].to_vec();
+            seat.order(Order::Adopt { stream: socket.stream, peer: socket.peer, octets });
+        }
+        true
+    }
+
+    /// Writes as much as the socket takes.
+    fn write(&mut self, id: ConnId) {
+        loop {
+            let Some(socket) =
+                self.sockets.get_mut(id.index()).and_then(Option::as_mut).filter(|s| s.id == id)
+            else {
+                return;
+            };
+            let Some(outbox) = self.switch.outbox(id).filter(|o| !o.is_empty() && socket.writable) else {
+                return;
+            };
+            let written = if outbox.borrows() {
+                let mut pieces = [IoSlice::new(&[]); PIECES];
+                let count = outbox.pieces(&self.buffer, &mut pieces);
+                socket.stream.write_vectored(&pieces[..count])
+            } else {
+                socket.stream.write(outbox.plain())
+            };
+            match written {
+                Ok(n) => self.switch.wrote(self.now, id, n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    socket.writable = false;
+                    // Starts the watch over a connection that takes nothing.
+                    self.switch.wrote(self.now, id, 0);
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.gone(id);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The connection is broken, or ended by the peer, or never came to be.
+    fn gone(&mut self, id: ConnId) {
+        if let Some(place) = self.sockets.get_mut(id.index())
+            && place.as_ref().is_some_and(|socket| socket.id == id)
+        {
+            *place = None;
+        }
+        self.switch.closed(self.now, id);
+    }
+
+    /// The switch has given the connection up.
+    fn close(&mut self, id: ConnId, rest: Vec<u8>) {
+        let Some(place) = self.sockets.get_mut(id.index()) else { return };
+        let Some(mut socket) = place.take_if(|socket| socket.id == id) else { return };
+        if socket.connecting || socket.ended {
+            return;
+        }
+        let entry = self.closing.vacant_entry();
+        let token = Token(CLOSING + entry.key());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if self.poll.registry().reregister(&mut socket.stream, token, interest).is_ok() {
+            let n = entry.key();
+            entry.insert(Closing { stream: socket.stream, rest, until: Instant::now() + LINGER });
+            self.linger(n);
+        }
+    }
+
+    /// Writes the rest, says that nothing follows, and reads until the peer has understood.
+    fn linger(&mut self, n: usize) {
+        let Some(closing) = self.closing.get_mut(n) else { return };
+        while !closing.rest.is_empty() {
+            match closing.stream.write(&closing.rest) {
+                Ok(written) => drop(closing.rest.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    self.closing.remove(n);
+                    return;
+                }
+            }
+        }
+        if closing.rest.is_empty() {
+            let _ = closing.stream.shutdown(Shutdown::Write);
+        }
+        loop {
+            match closing.stream.read(&mut self.buffer[..READ]) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => break,
+            }
+        }
+        self.closing.remove(n);
+    }
+}
