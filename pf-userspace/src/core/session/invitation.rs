@@ -56,7 +56,7 @@ pub(crate) struct SentInvite {
 
 /// Header fields of the INVITE that are said to the far end as the originating device said them: those of step 4.a
 /// and 4.e, and those that RFCs and TS 24.229 define from end to end. Everything else is ours or ends here.
-const END_TO_END: [&str; 28] = [
+const END_TO_END: [&str; 25] = [
     "Conversation-ID",
     "Contribution-ID",
     "InReplyTo-Contribution-ID",
@@ -76,9 +76,6 @@ const END_TO_END: [&str; 28] = [
     "In-Reply-To",
     "Message-ID",
     "Organization",
-    "P-Access-Network-Info",
-    "P-Charging-Function-Addresses",
-    "P-Charging-Vector",
     "Priority",
     "Privacy",
     "Referred-By",
@@ -86,6 +83,10 @@ const END_TO_END: [&str; 28] = [
     "Reply-To",
     "Subject",
 ];
+
+/// Header fields that do not leave the core's trust domain (RFC 7315).
+const IN_TRUST_DOMAIN: [&str; 3] =
+    ["P-Access-Network-Info", "P-Charging-Function-Addresses", "P-Charging-Vector"];
 
 /// Option tags that an INVITE may require of us.
 const SUPPORTED: [&str; 2] = ["timer", "recipient-list-invite"];
@@ -234,13 +235,22 @@ impl Session {
         request.uri.clone_from(&self.invitation.destination);
         let headers = &mut request.headers;
         headers.set("Max-Forwards", max_forwards.to_string());
-        for identity in asserted {
-            headers.push("P-Asserted-Identity", identity);
+        // Straight to the destination, without a core between, is out of the trust domain (RFC 3325 section 5).
+        let trusted = hop.uri != self.invitation.destination;
+        if trusted || !anonymity_requested(received) {
+            for identity in asserted {
+                headers.push("P-Asserted-Identity", identity);
+            }
         }
         // a., e. Conversation-ID, Contribution-ID, InReplyTo-Contribution-ID, Accept-Contact, and what else goes
         // from end to end.
         for name in END_TO_END {
             headers.copy(&received.headers, name);
+        }
+        if trusted {
+            for name in IN_TRUST_DOMAIN {
+                headers.copy(&received.headers, name);
+            }
         }
         // d. Our release, not the client's.
         headers.push("User-Agent", config.product.as_str());

@@ -94,8 +94,6 @@ enum Work {
     Pass { asker: LegNo, tx: ServerTx, method: PassMethod },
     /// Session refresh (RFC 4028).
     Refresh { invite: bool },
-    /// BYE for a fork's dialog that nobody wants.
-    Stray,
 }
 
 /// Methods that are passed on inside a dialog.
@@ -160,7 +158,7 @@ impl Session {
     pub(crate) fn is_over(&self) -> bool {
         self.farewell.is_none()
             && self.legs.iter().all(Leg::is_closed)
-            && self.clients.values().all(|client| matches!(client.work, Work::Answered | Work::Stray))
+            && self.clients.values().all(|client| matches!(client.work, Work::Answered))
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -274,10 +272,9 @@ impl Session {
                 }
             }
             Work::Pass { asker, tx: waiting, method } => {
-                self.passed_answered(cx, leg, asker, waiting, method, response);
+                self.passed_answered(cx, asker, waiting, method, response);
             }
             Work::Refresh { invite } => self.refresh_answered(cx, tx, leg, invite, response),
-            Work::Stray => {}
         }
     }
 
@@ -289,7 +286,7 @@ impl Session {
                 Some((leg, Work::Invite(_))) if self.legs[leg].state == LegState::Inviting => {
                     self.give_up_invite(cx, leg);
                 }
-                Some((_, Work::Answered | Work::Stray)) => {
+                Some((_, Work::Answered)) => {
                     self.clients.remove(&tx);
                 }
                 Some(_) => self.final_response(cx, tx, &Response::new(408)),
