@@ -4,9 +4,10 @@
 use super::{
     Session, TRANSACTION,
     context::Context,
-    invitation::{CHAT_OFFER, SentInvite},
+    invitation::SentInvite,
     leg::{A, Close, F, LegNo, LegState, OwedAck, Unacked},
     media::{Reach, own_uri, read_answer},
+    offer::{CHAT_OFFER, parse_offer},
     timer::{self, SessionTimer},
 };
 use crate::core::{
@@ -93,7 +94,7 @@ impl Session {
         let offerless = self.invitation.offerless;
         let text = if offerless { CHAT_OFFER } else { &self.legs[A].theirs };
         // It was read once when the INVITE came.
-        let Ok(offered) = super::invitation::parse_offer(text) else { return };
+        let Ok(offered) = parse_offer(text) else { return };
         self.drop_rejected(cx, answered);
         self.connect_lines(cx, F, answered, |_| SetupAttr::Actpass);
         // Step 4: the answer, with a=setup:passive. An offer of ours must not be passive (RFC 6135 section 4.2.2).

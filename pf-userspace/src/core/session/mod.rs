@@ -3,7 +3,8 @@
 //!
 //! One file per clause:
 //!
-//! - `invitation`: 8.2.2.1, from the INVITE received to the INVITE sent
+//! - `invitation`: 8.2.2.1, from the INVITE received to the INVITE sent; with `service` (step 4.h), `routing`
+//!   (step 4.k) and `offer` (5.2.1.2)
 //! - `answer`: 8.2.2.1, from the far end's response to ours, and the ACK
 //! - `delivery`: 8.2.2.1 step 8 with 8.3.2.1, direct delivery to the user's other devices
 //! - `cancel`: 8.2.2.2 (RFC 3261 section 9)
@@ -23,7 +24,10 @@ mod invitation;
 mod leg;
 mod media;
 mod modification;
+mod offer;
 mod passing;
+mod routing;
+mod service;
 #[cfg(test)]
 mod tests;
 mod timer;

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     RINGING, Session, TRANSACTION, Work,
     context::Context,
-    invitation::{check, parse_offer},
+    invitation::check,
     leg::{A, Close, F, LegNo, LegState, OwedAck, Unacked},
     media::read_answer,
+    offer::parse_offer,
     timer::{self, SessionTimer},
 };
 use crate::core::{
