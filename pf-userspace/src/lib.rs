@@ -6,6 +6,6 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod core;
-pub mod sip;
-pub mod run;
 pub mod msrp;
+pub mod run;
+pub mod sip;

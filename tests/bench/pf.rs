@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -56,6 +57,7 @@ pub(crate) fn start(binary: &Path, setting: &Setting, dir: &Path) -> Result<Runn
         );
     }
     fs::write(dir.join("users.toml"), users)?;
+    fs::set_permissions(dir.join("users.toml"), fs::Permissions::from_mode(0o600))?;
     let config = dir.join("pf.toml");
     let trusted = if setting.trusted { "\"127.0.0.1\"" } else { "" };
     let Setting { core, fast_path, .. } = setting;
