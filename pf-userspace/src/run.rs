@@ -1,6 +1,204 @@
-//! placeholder
-use std::path::Path;
-/// Runs.
-pub fn run(_config: &Path) -> anyhow::Result<()> {
-    anyhow::bail!("x")
+//! `pf run`: starts everything, wires it together, and stops it.
+//!
+//! Threads: the SIP shell, the core's task and the admin socket share one tokio runtime; the relay brings its own
+//! workers. The core is owned by one task; what it commands is handed to the shells without waiting.
+
+mod address;
+mod logging;
+mod shard;
+mod state;
+mod views;
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    admin::AdminServer,
+    cli,
+    config::{
+        self, Config,
+        model::{FastPath, transport_name},
+    },
+    core::{
+        config::{CoreConfig, User},
+        entropy::OsEntropy,
+        shard::Shard,
+    },
+    msrp::{Limits, Relay, RelayConfig},
+    sip::{SipConfig, SipShell},
+};
+
+/// Questions of the admin socket that may wait for the core.
+const QUERIES: usize = 16;
+
+/// Reads the configuration and serves until SIGTERM or SIGINT.
+pub fn run(file: &Path) -> anyhow::Result<()> {
+    let checked = config::load(file);
+    let Some(config) = checked.config.clone() else {
+        bail!("the configuration has faults\n{}", cli::check::report(file, &checked).trim_end());
+    };
+    logging::start(&config.log)?;
+    for finding in &checked.findings {
+        tracing::warn!(file = %finding.file.display(), line = finding.line, option = finding.key, "{}", finding.message);
+    }
+    fast_path(config.fast_path)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("pf")
+        .build()
+        .context("cannot start threads")?;
+    let served = runtime.block_on(serve(&config, checked.users));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+/// Says which path messages take, or refuses to start.
+fn fast_path(wanted: FastPath) -> anyhow::Result<()> {
+    match wanted {
+        FastPath::Auto => {
+            tracing::info!(
+                "fast_path: this build has no in-kernel path, every message goes through userspace"
+            );
+        }
+        FastPath::Off => {}
+        FastPath::Required => bail!(
+            "fast_path is \"required\", and this build has no in-kernel path: set it to \"auto\" or \"off\""
+        ),
+    }
+    Ok(())
+}
+
+async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
+    // Signals first: one that comes while the rest starts must not be lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let secret = state::contact_key(&config.state_dir, &mut OsEntropy)?;
+
+    let sip_config = sip_config(config);
+    let (sip_events, sip) = mpsc::channel(sip_config.max_events);
+    let sip_shell = SipShell::start(sip_config, sip_events).await.context("SIP")?;
+    let (media_events, media) = mpsc::unbounded_channel();
+    let relay = Arc::new(Relay::start(relay_config(config), media_events).context("MSRP")?);
+    let shells = shard::Shells { sip: sip_shell, relay };
+
+    let core_config = CoreConfig {
+        policy: config.policy.clone(),
+        domains: config.registrar.domains.iter().map(|d| d.to_ascii_lowercase()).collect(),
+        sip: address::sip(config, &shells.sip.local()),
+        msrp: address::msrp(config, &shells.relay.local()),
+        trusted: config.sip.trusted.clone(),
+        core_route: config.sip.core.clone(),
+        isf_route: config.sip.isf.clone(),
+        product: config.sip.product.clone(),
+        secret,
+        users,
+    };
+    let core = Shard::new(core_config, Box::new(OsEntropy));
+    let start = Instant::now();
+    let (queries, asked) = mpsc::channel(QUERIES);
+    let inputs = shard::Inputs { sip, media, queries: asked };
+    let mut core = tokio::spawn(shard::run(core, shells.clone(), inputs, start));
+    let views = views::Views { core: queries, shells: shells.clone(), start, fast_path: config.fast_path };
+    let admin = AdminServer::start(&config.admin.socket, views).context("admin.socket")?;
+
+    ready(config, &shells)?;
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+        ended = &mut core => match ended {
+            Ok(()) => Err(anyhow::anyhow!("a shell has ended")),
+            Err(error) => Err(anyhow::anyhow!("the core has failed: {error}")),
+        },
+    };
+    drop(admin);
+    core.abort();
+    tracing::info!(signal = ended.as_ref().ok(), "stopped");
+    ended.map(drop)
+}
+
+/// One line on standard output, for people and for programs that wait for it.
+fn ready(config: &Config, shells: &shard::Shells) -> anyhow::Result<()> {
+    let sip: Vec<String> =
+        shells.sip.local().iter().map(|(t, addr)| format!("{}:{addr}", transport_name(*t))).collect();
+    let msrp: Vec<String> = shells.relay.local().iter().map(ToString::to_string).collect();
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "pf ready: sip {} msrp {} admin {}",
+        sip.join(" "),
+        msrp.join(" "),
+        config.admin.socket.display()
+    )?;
+    out.flush()?;
+    Ok(())
+}
+
+fn sip_config(config: &Config) -> SipConfig {
+    let sip = &config.sip;
+    SipConfig {
+        listen: sip.listen.iter().map(|l| (l.transport, l.addr)).collect(),
+        advertise: sip.advertise.clone(),
+        product: sip.product.clone(),
+        max_connections: size(sip.connections),
+        max_connections_per_peer: size(sip.connections_per_peer),
+        max_transactions: size(sip.transactions),
+        idle_timeout: seconds(sip.idle_seconds),
+        ..SipConfig::default()
+    }
+}
+
+fn relay_config(config: &Config) -> RelayConfig {
+    let msrp = &config.msrp;
+    RelayConfig {
+        listen: msrp.listen.clone(),
+        workers: size(msrp.workers),
+        connections: size(msrp.connections),
+        connect_from_path_port: msrp.connect_from_path_port,
+        limits: Limits {
+            high_water: size(msrp.queue),
+            low_water: size(msrp.queue / 4),
+            device_queue: size(msrp.device_queue),
+            guard: seconds(msrp.answer_seconds),
+            silent: seconds(msrp.silent_seconds),
+            connect: seconds(msrp.connect_seconds),
+            reuse_connections: msrp.reuse_connections,
+            ..Limits::default()
+        },
+        ..RelayConfig::default()
+    }
+}
+
+fn size(value: impl TryInto<usize>) -> usize {
+    value.try_into().unwrap_or(usize::MAX)
+}
+
+fn seconds(value: u32) -> Duration {
+    Duration::from_secs(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_s_defaults_are_those_of_the_shells() {
+        let config = Config::default();
+        let (sip, relay) = (sip_config(&config), relay_config(&config));
+        let own = SipConfig::default();
+        assert_eq!(
+            (sip.max_connections, sip.max_connections_per_peer, sip.max_transactions, sip.idle_timeout),
+            (own.max_connections, own.max_connections_per_peer, own.max_transactions, own.idle_timeout)
+        );
+        assert_eq!(relay, RelayConfig { listen: config.msrp.listen.clone(), ..RelayConfig::default() });
+    }
 }

@@ -15,8 +15,11 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         let cells: Vec<String> = row
             .iter()
             .zip(&widths)
-            .map(|(cell, width)| {
-                let number = cell.chars().next().is_some_and(|c| c.is_ascii_digit());
+            .enumerate()
+            .map(|(column, (cell, width))| {
+                // The last column is for notes.
+                let number =
+                    column + 1 < widths.len() && cell.chars().next().is_some_and(|c| c.is_ascii_digit());
                 if number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
             })
             .collect();
@@ -30,8 +33,11 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     #[test]
     fn columns_line_up() {
-        let rows = vec![vec!["a".into(), "10".into()], vec!["bcd".into(), "7".into()]];
-        let text = super::table(&["name", "count"], &rows);
-        assert_eq!(text, "name  count\n----  -----\na        10\nbcd       7\n");
+        let rows =
+            vec![vec!["a".into(), "10".into(), "9 of 9".into()], vec!["bcd".into(), "7".into(), "-".into()]];
+        let text = super::table(&["name", "count", "note"], &rows);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "name  count  note");
+        assert_eq!(lines[2..], ["a        10  9 of 9", "bcd       7  -"]);
     }
 }

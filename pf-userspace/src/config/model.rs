@@ -86,6 +86,14 @@ pub struct Sip {
     pub isf: Option<String>,
     /// User-Agent and Server.
     pub product: String,
+    /// Stream connections at once.
+    pub connections: u32,
+    /// Stream connections at once from one address.
+    pub connections_per_peer: u32,
+    /// Transactions at once.
+    pub transactions: u32,
+    /// How long a stream connection may be idle.
+    pub idle_seconds: u32,
 }
 
 impl Default for Sip {
@@ -98,6 +106,10 @@ impl Default for Sip {
             core: None,
             isf: None,
             product: concat!("CPM-serv/OMA2.2 pf/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connections: 20_000,
+            connections_per_peer: 4096,
+            transactions: 400_000,
+            idle_seconds: 3600,
         }
     }
 }
@@ -160,11 +172,39 @@ pub struct Msrp {
     pub advertise: Option<IpAddr>,
     /// Threads that carry messages.
     pub workers: u32,
+    /// Connections of one worker at once.
+    pub connections: u32,
+    /// Octets that may wait for another device before its leg is closed.
+    pub device_queue: u64,
+    /// Octets that may wait for the far end or the originator before the sender is no longer read.
+    pub queue: u64,
+    /// How long the far end may take to answer a SEND.
+    pub answer_seconds: u32,
+    /// How long a device may take to answer a SEND, and a peer to connect.
+    pub silent_seconds: u32,
+    /// How long connecting may take.
+    pub connect_seconds: u32,
+    /// Several sessions towards one address share a connection.
+    pub reuse_connections: bool,
+    /// Connect from the port of the own path.
+    pub connect_from_path_port: bool,
 }
 
 impl Default for Msrp {
     fn default() -> Msrp {
-        Msrp { listen: vec![SocketAddr::from(([127, 0, 0, 1], 2855))], advertise: None, workers: 1 }
+        Msrp {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 2855))],
+            advertise: None,
+            workers: 1,
+            connections: 100_000,
+            device_queue: 1 << 20,
+            queue: 256 << 10,
+            answer_seconds: 25,
+            silent_seconds: 30,
+            connect_seconds: 10,
+            reuse_connections: true,
+            connect_from_path_port: true,
+        }
     }
 }
 

@@ -106,6 +106,31 @@ pub const OPTIONS: &[OptionDoc] = &[
         "User-Agent of requests and Server of responses. The first token is the CPM release.",
     ),
     option(
+        "sip.connections",
+        Kind::Integer(1, 1_000_000, "connections"),
+        "20000",
+        "TCP connections at once; one more is closed when it is accepted.",
+    ),
+    option(
+        "sip.connections_per_peer",
+        Kind::Integer(1, 1_000_000, "connections"),
+        "64",
+        "TCP connections at once from one address. Lower it where no proxy or gateway connects on behalf of many.",
+    ),
+    option(
+        "sip.transactions",
+        Kind::Integer(100, 10_000_000, "transactions"),
+        "400000",
+        "SIP transactions at once; requests above it get `503` with Retry-After.",
+    ),
+    option(
+        "sip.idle_seconds",
+        Kind::Integer(10, 86_400, "seconds"),
+        "3600",
+        "A TCP connection without traffic for this long is closed. Devices that register over TCP are reached by \
+         that connection: longer than their keep-alive interval.",
+    ),
+    option(
         "msrp.listen",
         Kind::List(&Kind::SocketAddr),
         "[\"10.0.0.1:2855\", \"[2001:db8::1]:2855\"]",
@@ -122,7 +147,61 @@ pub const OPTIONS: &[OptionDoc] = &[
         "msrp.workers",
         Kind::Integer(1, 64, "threads"),
         "2",
-        "Threads that carry messages. One session lives on one of them, so more threads help more sessions.",
+        "Threads that carry messages. One session lives on one of them, so more threads help more sessions. With \
+         more than one, a peer that uses one connection for several sessions finds only those of the same thread.",
+    ),
+    option(
+        "msrp.connections",
+        Kind::Integer(16, 1_000_000, "connections"),
+        "100000",
+        "Connections of one worker at once; one more is closed when it is accepted.",
+    ),
+    option(
+        "msrp.device_queue",
+        Kind::Integer(65_536, 1 << 30, "octets"),
+        "1048576",
+        "How much may wait for another device of the user. Above it that device's leg is closed as slow; the \
+         session goes on.",
+    ),
+    option(
+        "msrp.queue",
+        Kind::Integer(16_384, 1 << 30, "octets"),
+        "262144",
+        "How much may wait for the far end (or, on the way back, for the originator) before `pf` stops reading from \
+         the sender; it reads on when a quarter of that is left.",
+    ),
+    option(
+        "msrp.answer_seconds",
+        Kind::Integer(1, 300, "seconds"),
+        "25",
+        "How long the far end may take to answer a SEND before the sender gets `408`. Below the 30 seconds that the \
+         sender waits itself (RFC 4975 section 7.1.1).",
+    ),
+    option(
+        "msrp.silent_seconds",
+        Kind::Integer(1, 300, "seconds"),
+        "30",
+        "How long another device may take to answer a SEND, and any peer to make the connection that `pf` waits for, \
+         before its leg is closed as silent.",
+    ),
+    option(
+        "msrp.connect_seconds",
+        Kind::Integer(1, 120, "seconds"),
+        "10",
+        "How long connecting to a peer may take before its leg is closed.",
+    ),
+    option(
+        "msrp.reuse_connections",
+        Kind::Bool,
+        "false",
+        "Let several sessions towards the same address share one connection (RFC 4975 section 5.4).",
+    ),
+    option(
+        "msrp.connect_from_path_port",
+        Kind::Bool,
+        "false",
+        "Connect from the port that stands in `pf`'s own path, by which some peers recognise the session. If not, \
+         the system chooses the port.",
     ),
     option(
         "registrar.domains",
@@ -174,6 +253,13 @@ pub const OPTIONS: &[OptionDoc] = &[
         "false",
         "Forward what another device of the user sends to the far end, and copy it to the user's other devices. \
          Needs `direct_delivery`.",
+    ),
+    option(
+        "policy.refuse_other_services",
+        Kind::Bool,
+        "true",
+        "Refuse with `403` an INVITE whose P-Preferred-Service or P-Asserted-Service names another service than a \
+         CPM session. If not, it is treated as any other and goes on.",
     ),
     option(
         "policy.late_devices",

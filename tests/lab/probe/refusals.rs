@@ -26,6 +26,9 @@ async fn refusal(wire: &mut Wire, frame: &Frame) -> Result<Option<u16>> {
 }
 
 pub(super) async fn third_party(target: &mut dyn Target, _: &Settings) -> Result<String> {
+    if !target.bound() {
+        return Ok("not asked: the receiver's URI is open to whoever knows it".to_owned());
+    }
     let mut pair = target.pair().await?;
     pair.passes(b"the session is bound").await?;
     let mut notes = Vec::new();

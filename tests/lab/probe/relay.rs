@@ -113,6 +113,10 @@ impl Target for RelayTarget {
         false
     }
 
+    fn bound(&self) -> bool {
+        self.sender_authenticates
+    }
+
     fn address(&self) -> SocketAddr {
         self.address
     }

@@ -31,6 +31,11 @@ pub trait Target {
     /// Does the relay pass the next hop's answers on (a B2BUA), or answer itself (RFC 4976) and report later?
     fn end_to_end(&self) -> bool;
 
+    /// Is a session bound to one sender? Not so where a relay's URI is open to everybody who knows it (RFC 4976).
+    fn bound(&self) -> bool {
+        true
+    }
+
     /// Where the relay listens.
     fn address(&self) -> SocketAddr;
 
