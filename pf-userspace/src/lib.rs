@@ -9,6 +9,3 @@ pub mod core;
 pub mod msrp;
 pub mod run;
 pub mod sip;
-pub mod sip;
-pub mod run;
-pub mod msrp;
