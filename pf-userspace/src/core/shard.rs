@@ -74,7 +74,7 @@ impl Shard {
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Command> {
         self.registry.expire(now);
         match event {
-            Event::Tick => return self.tick(now),
+            Event::Tick => self.tick(now),
             Event::Media(event) => {
                 let (MediaEvent::LegClosed { leg, .. }
                 | MediaEvent::LegDown { leg, .. }
@@ -316,6 +316,14 @@ impl Index {
 
 #[cfg(test)]
 impl Shard {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values()
+    }
+
+    pub(crate) fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// No session, and nothing that points to one.
     pub(crate) fn is_idle(&self) -> bool {
         let Index { dialogs, clients, servers, media, users, deadlines, entries } = &self.index;

@@ -193,7 +193,7 @@ fn is_direction(attribute: &Attribute) -> bool {
 /// Does it speak of the connection, which on our legs is ours? RFC 4145 (`setup`, `connection`), RFC 4975 (`path`),
 /// RFC 6714 section 6.2 (`msrp-cema`), RFC 8122, RFC 8842, RFC 8839, RFC 4568, RFC 4567, RFC 5939, RFC 6947.
 fn is_transport(attribute: &Attribute) -> bool {
-    const NAMES: [&str; 18] = [
+    const NAMES: &[&str] = &[
         "acap",
         "acfg",
         "altc",

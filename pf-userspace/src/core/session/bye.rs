@@ -203,8 +203,8 @@ impl Session {
         }
         self.farewell = None;
         self.answer_bye(cx, from, tx);
-        self.close_leg(cx, from, Close::Left);
         self.close_streams(cx);
+        self.close_leg(cx, from, Close::Left);
     }
 
     fn answer_bye(&mut self, cx: &mut Context<'_>, no: LegNo, tx: ServerTx) {

@@ -138,7 +138,7 @@ fn begin(
     // Step 4: we stay in the media path.
     let (offered, parts) = offer_of(cx, request)?;
     let service = service(request, &parts);
-    if matches!(service, Service::Foreign(_) | Service::Unknown) && cx.config.policy.refuse_other_services {
+    if !matches!(service, Service::Cpm(_)) && cx.config.policy.refuse_other_services {
         return Err(refuse(cx, 403));
     }
     let destination = destination(cx, request).map_err(|status| refuse(cx, status))?;

@@ -78,7 +78,7 @@ impl Session {
         let invite = request.method == Method::Invite;
         let leg = &self.legs[no];
         let says_offer = invite || body.sdp.is_some();
-        if says_offer && (leg.asked.is_some() || leg.unacked.is_some() || self.is_changing()) {
+        if says_offer && self.is_offering(no) {
             // Two offers at once (RFC 3261 section 14.2).
             return cx.refuse(tx, request, 491);
         }
@@ -110,12 +110,20 @@ impl Session {
         }
     }
 
-    /// Is an offer on its way between A and F, or a refresh?
-    pub(super) fn is_changing(&self) -> bool {
-        let works = self.clients.values().map(|client| &client.work);
-        works
-            .into_iter()
-            .any(|work| matches!(work, Work::Change(_) | Work::Refresh { .. } | Work::DeviceChange))
+    /// Is an offer on its way on leg `no`, whoever made it (RFC 3261 section 14)?
+    pub(super) fn is_offering(&self, no: LegNo) -> bool {
+        let leg = &self.legs[no];
+        let concerns = |client: &super::Client| match &client.work {
+            Work::Change(change) => client.leg == no || change.asker == no,
+            Work::DeviceChange | Work::Refresh { invite: true } => client.leg == no,
+            Work::Answered
+            | Work::Bye
+            | Work::Invite(_)
+            | Work::Pass { .. }
+            | Work::Refresh { invite: false }
+            | Work::Stray => false,
+        };
+        leg.asked.is_some() || leg.unacked.is_some() || self.clients.values().any(concerns)
     }
 
     /// A refresh: nothing changes, so the same description answers it.
@@ -166,6 +174,10 @@ impl Session {
         if asker > F || !self.legs[to].is_established() {
             let Ok(ours) = Sdp::parse(&self.legs[asker].ours) else { return };
             return self.accept_change(cx, &change, offered, &ours);
+        }
+        if self.is_offering(to) {
+            let busy = self.legs[asker].response(491, &cx.config.product);
+            return cx.respond(change.tx, busy);
         }
         self.plan_lines(cx, to, offered, |_| Session::device_session_id());
         self.legs[to].sdp_version += 1;
@@ -313,7 +325,7 @@ impl Session {
         let carried = self.without_dropped(&agreed);
         for no in F + 1..self.legs.len() {
             let leg = &self.legs[no];
-            if leg.role != LegRole::Device || !leg.is_established() || leg.unacked.is_some() {
+            if leg.role != LegRole::Device || !leg.is_established() || self.is_offering(no) {
                 continue;
             }
             self.plan_lines(cx, no, &carried, |_| Session::device_session_id());

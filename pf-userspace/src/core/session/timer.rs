@@ -147,7 +147,7 @@ impl Session {
         }
         if timer.expiry() <= cx.now {
             self.expired(cx, no);
-        } else if self.is_changing() || leg.unacked.is_some() || leg.asked.is_some() {
+        } else if !leg.allows_update && self.is_offering(no) {
             // Another offer is on its way (RFC 3261 section 14.1).
             self.refresh_later(cx, no, RETRY);
         } else {

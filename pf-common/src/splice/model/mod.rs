@@ -1,0 +1,153 @@
+//! The model test: one sender and up to four legs, each a TCP connection between a peer and a kernel socket of the
+//! relay, with the program and userspace between them. Links lose, double and reorder packets, the host drops some
+//! as well, copies fail, readers pause, userspace meddles with the modes, and everyone can be interrupted between any
+//! two critical sections. Whatever happens, every message must arrive at every leg exactly once and in order, each
+//! wire position must carry one octet only, and when the noise ends every connection must close cleanly.
+//!
+//! `PF_MODEL_RUNS=100000` runs longer, `PF_MODEL_SEED=7` repeats one run.
+
+extern crate std;
+
+mod program;
+mod relay;
+mod stream;
+mod tcp;
+mod world;
+
+use self::std::eprintln;
+use self::std::format;
+use self::std::string::String;
+use self::std::vec::Vec;
+use self::world::World;
+use crate::splice::mutant::{Mutant, set};
+use crate::splice::seq::{after, before};
+use crate::splice::{Arm, Cause, KernelVerdict, PeerVerdict, Segment, flags};
+
+/// A TCP segment with its octets.
+#[derive(Clone, Debug)]
+struct Seg {
+    seq: u32,
+    ack: u32,
+    window: u32,
+    flags: u8,
+    data: Vec<u8>,
+}
+
+impl Seg {
+    fn header(&self) -> Segment {
+        let (seq, ack, window) = (self.seq, self.ack, self.window);
+        Segment { seq, ack, window, len: self.data.len() as u32, flags: self.flags }
+    }
+
+    fn space(&self) -> u32 {
+        self.header().space()
+    }
+
+    fn end(&self) -> u32 {
+        self.header().end()
+    }
+}
+
+/// SplitMix64.
+struct Rng(u64);
+
+impl Rng {
+    fn new(seed: u64) -> Rng {
+        Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        if n == 0 { 0 } else { self.next() % n }
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// What happened in a run, to show that the runs reach what they should.
+#[derive(Default)]
+struct Stats {
+    events: u64,
+    lost: u64,
+    injected: u64,
+    repaired: u64,
+    rolled_back: u64,
+    source_armed: u64,
+    peer: [u64; PeerVerdict::ALL.len()],
+    kernel: [u64; KernelVerdict::ALL.len()],
+    cause: [u64; Cause::ALL.len()],
+    arm: [u64; Arm::ALL.len()],
+}
+
+impl Stats {
+    fn add(&mut self, other: &Stats) {
+        fn sum(into: &mut [u64], from: &[u64]) {
+            into.iter_mut().zip(from).for_each(|(a, b)| *a += b);
+        }
+        self.events += other.events;
+        self.lost += other.lost;
+        self.injected += other.injected;
+        self.repaired += other.repaired;
+        self.rolled_back += other.rolled_back;
+        self.source_armed += other.source_armed;
+        sum(&mut self.peer, &other.peer);
+        sum(&mut self.kernel, &other.kernel);
+        sum(&mut self.cause, &other.cause);
+        sum(&mut self.arm, &other.arm);
+    }
+
+    fn print(&self, runs: u64) {
+        eprintln!(
+            "{runs} runs: {} events, {} packets lost, {} injected, {} missed and repaired, {} roll-backs, {} times armed",
+            self.events, self.lost, self.injected, self.repaired, self.rolled_back, self.source_armed
+        );
+        for (name, n) in PeerVerdict::ALL.iter().map(|v| (v.name(), self.peer[v.index()])) {
+            eprintln!("  from the peer    {name:20} {n}");
+        }
+        for (name, n) in KernelVerdict::ALL.iter().map(|v| (v.name(), self.kernel[v.index()])) {
+            eprintln!("  from the kernel  {name:20} {n}");
+        }
+        for (name, n) in Cause::ALL.iter().map(|v| (v.name(), self.cause[v.index()])) {
+            eprintln!("  cause            {name:20} {n}");
+        }
+        for (name, n) in Arm::ALL.iter().map(|v| (v.name(), self.arm[v.index()])) {
+            eprintln!("  arm              {name:20} {n}");
+        }
+    }
+}
+
+fn run(seed: u64, stats: &mut Stats) -> Result<(), String> {
+    let mut world = World::new(seed);
+    let result = world.run();
+    stats.add(&world.stats);
+    result
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|value| value.parse().ok())
+}
+
+#[test]
+fn every_message_arrives_once_and_in_order_whatever_happens() {
+    let mut stats = Stats::default();
+    if let Some(seed) = number("PF_MODEL_SEED") {
+        let result = run(seed, &mut stats);
+        stats.print(1);
+        result.unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
+        return;
+    }
+    let runs = number("PF_MODEL_RUNS").unwrap_or(3_000);
+    for seed in 0..runs {
+        run(seed, &mut stats).unwrap_or_else(|fault| panic!("PF_MODEL_SEED={seed}: {fault}"));
+    }
+    stats.print(runs);
+}
