@@ -17,7 +17,7 @@ enum Command {
     /// Show a user's devices, a far end and pf at work in network namespaces
     Demo(lab::demo::Arguments),
     /// Ask an MSRP relay what it does with unkind octets
-    Probe(lab::probe::Arguments),
+    Probe(Box<lab::probe::Arguments>),
 }
 
 fn main() -> ExitCode {
@@ -41,7 +41,7 @@ fn run() -> Result<ExitCode> {
                 Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
             Command::Probe(arguments) => {
-                let failed = lab::probe::run(arguments, &mut out).await?;
+                let failed = lab::probe::run(*arguments, &mut out).await?;
                 // 100 and above mean that the probe itself could not run.
                 Ok(ExitCode::from(u8::try_from(failed).unwrap_or(99).min(99)))
             }

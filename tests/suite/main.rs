@@ -1,9 +1,21 @@
 //! Behaviour of `pf` over real sockets, one file each.
 
+mod a_rude_device_delays_nobody;
+mod a_session_that_is_not_refreshed_ends;
+mod anonymity_needs_permission;
+mod barred_user_gets_403_127;
+mod direct_delivery_is_the_operators_choice;
+mod every_device_gets_each_message_once;
+mod far_end_answers_decide;
+mod far_end_sees_an_invite_of_pf;
+mod ipv6_legs;
+mod mail_addresses_go_to_the_isf;
+mod old_client_gets_403_132;
+mod originator_gets_pfs_own_answer;
+mod refusals_of_the_far_end_reach_the_caller;
+mod session_end_reaches_every_leg;
+mod slow_device_loses_its_own_leg_only;
 mod the_lab_itself_works;
-
-#[path = "../neighbours/mod.rs"]
-mod neighbours;
-
-mod kamailio_as_sip_core;
-mod sipp_calls_through_pf;
+mod the_other_direction;
+mod unkind_octets;
+mod where_pf_connects_to;

@@ -93,3 +93,21 @@ async fn a_stopped_shell_lets_go_of_its_sockets() {
     }
     panic!("still bound");
 }
+
+#[tokio::test]
+async fn a_connection_that_takes_nothing_for_too_long_ends_even_with_room_in_its_queue() {
+    let mut setup = config("127.0.0.1");
+    setup.write_timeout = Duration::from_millis(300);
+    setup.connection_queue_octets = 1 << 30;
+    let mut shell = Shell::start(setup).await;
+    let mut peer = Peer::tcp(shell.tcp).await;
+    for n in 0..16 {
+        peer.send(incoming("MESSAGE", &format!("c{n}"), &peer.via(&format!("{n}")), "")).await;
+        let (tx, _) = shell.request().await;
+        let mut response = Response::new(200);
+        response.body = vec![b'x'; 1 << 20].into();
+        shell.respond(tx, response);
+    }
+    assert!(matches!(shell.event().await, SipEvent::FlowClosed { .. }));
+    assert_eq!(shell.shell.stats().slow_peers, 1);
+}

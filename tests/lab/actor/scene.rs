@@ -1,5 +1,7 @@
 //! The scene of most tests: `pf`, the user's devices and the far end, each at its own loopback address.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result};
 
 use super::{Call, Device, Party, Ue};
@@ -19,8 +21,8 @@ pub struct SceneOptions {
     pub devices: Vec<&'static str>,
     /// Transport of the devices' SIP.
     pub transport: Transport,
-    /// The last word on the configuration of `pf`.
-    pub pf: fn(&mut PfOptions),
+    /// Interworking Selection Function.
+    pub isf: Option<SocketAddr>,
 }
 
 impl Default for SceneOptions {
@@ -29,7 +31,7 @@ impl Default for SceneOptions {
             policy: String::new(),
             devices: vec!["UE-A", "UE-B", "UE-C"],
             transport: Transport::Udp,
-            pf: |_| {},
+            isf: None,
         }
     }
 }
@@ -75,7 +77,7 @@ impl Scene {
         pf.policy = options.policy;
         pf.core = Some(far.agent.local());
         pf.trusted = vec![far.place.ip];
-        (options.pf)(&mut pf);
+        pf.isf = options.isf;
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {
             trace.name_socket(*address, "pf");

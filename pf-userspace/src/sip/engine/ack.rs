@@ -1,9 +1,16 @@
-//! ACKs for 2xx: a transaction of their own, found by dialog and CSeq (RFC 3261 section 13.2.2.4).
+//! ACKs for 2xx, from peers and for peers: a transaction of their own, found by dialog and CSeq (RFC 3261 section 13.2.2.4).
 
-use super::{Engine, tag_of};
-use crate::core::{
-    event::{ServerTx, SipEvent},
-    sip::{Headers, Request},
+use super::{
+    Engine, Route, Way,
+    client::{MAX_FORKS, State, StoredAck, via},
+    tag_of,
+};
+use crate::{
+    core::{
+        event::{ClientTx, ServerTx, SipEvent},
+        sip::{Headers, Request},
+    },
+    sip::write,
 };
 
 /// A dialog and the number of its INVITE.
@@ -46,5 +53,29 @@ impl Engine {
         } else if *key.to_tag != *self.stateless_tag {
             self.events.push(SipEvent::Ack { tx: None, request });
         }
+    }
+
+    /// The core acknowledges a 2xx: at once, and again whenever that 2xx comes again.
+    pub(crate) fn acknowledge(&mut self, tx: ClientTx, request: &Request, routes: &[Route]) {
+        let open = |route: &Route| Some((*route, self.network.open(route).ok()?));
+        let Some((route, mut opened)) = routes.iter().find_map(open) else {
+            return self.counters.unreachable.add();
+        };
+        // The same ACK may be wanted when the connection is gone: then it goes over a new one.
+        if let (Way::Flow { back, .. }, Route::To(_, to)) = (&mut opened.way, route) {
+            *back = Some(to);
+        }
+        let branch = format!("z9hG4bK{}a", self.random.hex(8));
+        let octets = write::request(request, &via(&opened, &branch));
+        if let Some(client) = self.client_txs.get(&tx).and_then(|id| self.clients.get_mut(id))
+            && client.state == State::Accepted
+        {
+            let to_tag = tag_of(request.headers.get("To"));
+            client.acks.retain(|a| a.to_tag != to_tag);
+            if client.acks.len() < MAX_FORKS {
+                client.acks.push(StoredAck { to_tag, way: opened.way, octets: octets.clone() });
+            }
+        }
+        self.send(opened.way, octets, None);
     }
 }

@@ -1,5 +1,4 @@
-//! Client transactions: INVITE (RFC 3261 section 17.1.1 with RFC 6026 section 7.2) and the others (17.1.2),
-//! the CANCEL of an INVITE (section 9.1) and the ACKs for its 2xx (section 13.2.2.4).
+//! Client transactions: INVITE (RFC 3261 section 17.1.1 with RFC 6026 section 7.2) and the others (17.1.2).
 
 use std::{
     collections::VecDeque,
@@ -12,20 +11,20 @@ use super::{Engine, Opened, Owner, Route, Way, tag_of, timers::Deadlines};
 use crate::{
     core::{
         event::{ClientTx, NoAnswer, Peer, SipEvent},
-        sip::{Headers, Method, Request, Response},
+        sip::{Method, Request, Response},
     },
     sip::{via::Via, write},
 };
 
 /// Dialogs that one INVITE may make by forking; further 2xx are dropped.
-const MAX_FORKS: usize = 16;
+pub(super) const MAX_FORKS: usize = 16;
 
 /// A client transaction inside the engine; a CANCEL has one that the core does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ClientId(u64);
+pub(crate) struct ClientId(pub(super) u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// The hop is being resolved: nothing sent yet.
     Resolving,
     /// Sent, nothing heard.
@@ -40,7 +39,7 @@ enum State {
 
 /// The wish of the core to cancel.
 #[derive(Debug)]
-enum Cancel {
+pub(super) enum Cancel {
     No,
     /// As soon as a provisional response is here, with this Reason.
     Wanted(Option<String>),
@@ -49,34 +48,34 @@ enum Cancel {
 
 /// The ACK of one dialog's 2xx.
 #[derive(Debug)]
-struct StoredAck {
-    to_tag: Box<str>,
-    way: Way,
-    octets: Bytes,
+pub(super) struct StoredAck {
+    pub(super) to_tag: Box<str>,
+    pub(super) way: Way,
+    pub(super) octets: Bytes,
 }
 
 /// One client transaction.
 #[derive(Debug)]
 pub(super) struct Client {
-    tx: Option<ClientTx>,
-    method: Method,
-    state: State,
-    request: Request,
-    routes: VecDeque<Route>,
+    pub(super) tx: Option<ClientTx>,
+    pub(super) method: Method,
+    pub(super) state: State,
+    pub(super) request: Request,
+    pub(super) routes: VecDeque<Route>,
     /// The present route, where it is an old connection that the peer may just have closed.
-    retry: Option<Route>,
-    way: Option<Way>,
-    branch: Box<str>,
-    via: String,
-    octets: Bytes,
-    interval: Duration,
-    cancel: Cancel,
+    pub(super) retry: Option<Route>,
+    pub(super) way: Option<Way>,
+    pub(super) branch: Box<str>,
+    pub(super) via: String,
+    pub(super) octets: Bytes,
+    pub(super) interval: Duration,
+    pub(super) cancel: Cancel,
     /// To tags of the 2xx reported.
-    forks: Vec<Box<str>>,
-    acks: Vec<StoredAck>,
+    pub(super) forks: Vec<Box<str>>,
+    pub(super) acks: Vec<StoredAck>,
     /// The ACK for a final response other than 2xx.
-    ack: Option<Bytes>,
-    deadlines: Deadlines,
+    pub(super) ack: Option<Bytes>,
+    pub(super) deadlines: Deadlines,
 }
 
 impl Client {
@@ -90,8 +89,10 @@ impl Engine {
     pub(crate) fn start(&mut self, now: Instant, tx: ClientTx, request: Request) -> ClientId {
         self.next += 1;
         let id = ClientId(self.next);
-        if self.is_full() || self.client_txs.contains_key(&tx) {
-            let reason = if self.is_full() { "too many transactions" } else { "the name is taken" };
+        // A quarter more than peers may use, so that a flood of theirs cannot stop what has begun.
+        let full = self.len_all() >= self.settings.max_transactions + self.settings.max_transactions / 4;
+        if full || self.client_txs.contains_key(&tx) {
+            let reason = if full { "too many transactions" } else { "the name is taken" };
             self.counters.unreachable.add();
             self.events.push(SipEvent::Unanswered { tx, reason: NoAnswer::Unreachable(reason.to_owned()) });
             return id;
@@ -150,7 +151,7 @@ impl Engine {
         self.send(opened.way, octets, Some(id));
     }
 
-    fn wait_on(&mut self, way: Way, id: ClientId) {
+    pub(super) fn wait_on(&mut self, way: Way, id: ClientId) {
         if let Way::Flow { flow, .. } = way {
             self.on_flow.entry(flow).or_default().push(id);
         }
@@ -340,77 +341,6 @@ impl Engine {
         self.leave_flow(way, id);
     }
 
-    /// The core wants an INVITE cancelled.
-    pub(crate) fn cancel(&mut self, now: Instant, tx: ClientTx, reason: Option<String>) {
-        let Some((id, client)) =
-            self.client_txs.get(&tx).and_then(|id| Some((*id, self.clients.get_mut(id)?)))
-        else {
-            return;
-        };
-        let pending = matches!(client.state, State::Resolving | State::Calling | State::Proceeding);
-        if client.method == Method::Invite && pending && matches!(client.cancel, Cancel::No) {
-            client.cancel = Cancel::Wanted(reason);
-            self.cancel_now(now, id);
-        }
-    }
-
-    /// Sends the CANCEL if it is wanted and allowed: over the INVITE's way, with its Via.
-    fn cancel_now(&mut self, now: Instant, invite: ClientId) {
-        let Some(client) = self.clients.get_mut(&invite) else { return };
-        let (State::Proceeding, Some(way), Cancel::Wanted(reason)) =
-            (client.state, client.way, &mut client.cancel)
-        else {
-            return;
-        };
-        let reason = reason.take();
-        client.cancel = Cancel::Sent;
-        // No final response for 64*T1 after this: it is over (RFC 3261 section 9.1).
-        client.deadlines.end = Some(now + self.settings.t64());
-        self.timers.arm(Owner::Client(invite), &mut client.deadlines);
-        let request = client.make(Method::Cancel, None, reason);
-        let (via, branch) = (client.via.clone(), client.branch.clone());
-        let octets = write::request(&request, &via);
-        self.next += 1;
-        let id = ClientId(self.next);
-        let mut cancel = Client::new(None, request, self.settings.t1);
-        cancel.state = State::Calling;
-        cancel.way = Some(way);
-        cancel.branch = branch.clone();
-        cancel.via = via;
-        cancel.octets = octets.clone();
-        cancel.deadlines.again = (!way.is_reliable()).then(|| now + self.settings.t1);
-        cancel.deadlines.end = Some(now + self.settings.t64());
-        self.timers.arm(Owner::Client(id), &mut cancel.deadlines);
-        self.branches.insert((branch, true), id);
-        self.clients.insert(id, cancel);
-        self.wait_on(way, id);
-        self.send(way, octets, Some(id));
-    }
-
-    /// The core acknowledges a 2xx: at once, and again whenever that 2xx comes again.
-    pub(crate) fn acknowledge(&mut self, tx: ClientTx, request: &Request, routes: &[Route]) {
-        let open = |route: &Route| Some((*route, self.network.open(route).ok()?));
-        let Some((route, mut opened)) = routes.iter().find_map(open) else {
-            return self.counters.unreachable.add();
-        };
-        // The same ACK may be wanted when the connection is gone: then it goes over a new one.
-        if let (Way::Flow { back, .. }, Route::To(_, to)) = (&mut opened.way, route) {
-            *back = Some(to);
-        }
-        let branch = format!("z9hG4bK{}a", self.random.hex(8));
-        let octets = write::request(request, &via(&opened, &branch));
-        if let Some(client) = self.client_txs.get(&tx).and_then(|id| self.clients.get_mut(id))
-            && client.state == State::Accepted
-        {
-            let to_tag = tag_of(request.headers.get("To"));
-            client.acks.retain(|a| a.to_tag != to_tag);
-            if client.acks.len() < MAX_FORKS {
-                client.acks.push(StoredAck { to_tag, way: opened.way, octets: octets.clone() });
-            }
-        }
-        self.send(opened.way, octets, None);
-    }
-
     pub(super) fn client_timer(&mut self, now: Instant, id: ClientId) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         if client.deadlines.end.is_some_and(|end| end <= now) {
@@ -447,7 +377,7 @@ impl Engine {
 }
 
 impl Client {
-    fn new(tx: Option<ClientTx>, request: Request, t1: Duration) -> Client {
+    pub(super) fn new(tx: Option<ClientTx>, request: Request, t1: Duration) -> Client {
         Client {
             tx,
             method: request.method,
@@ -467,29 +397,9 @@ impl Client {
             deadlines: Deadlines::default(),
         }
     }
-
-    /// An ACK (RFC 3261 section 17.1.1.3) or CANCEL (section 9.1) that belongs to this INVITE.
-    fn make(&self, method: Method, to: Option<&str>, reason: Option<String>) -> Request {
-        let mut request = Request::new(method, self.request.uri.clone());
-        let mut headers = Headers::default();
-        headers.copy(&self.request.headers, "Route");
-        headers.push("Max-Forwards", "70");
-        headers.copy(&self.request.headers, "From");
-        match to {
-            Some(to) => headers.push("To", to),
-            None => headers.copy(&self.request.headers, "To"),
-        }
-        headers.copy(&self.request.headers, "Call-ID");
-        headers.push("CSeq", format!("{} {method}", self.request.cseq().unwrap_or_default()));
-        if let Some(reason) = reason {
-            headers.push("Reason", reason);
-        }
-        request.headers = headers;
-        request
-    }
 }
 
-fn via(opened: &Opened, branch: &str) -> String {
+pub(super) fn via(opened: &Opened, branch: &str) -> String {
     let rport = if opened.way.is_reliable() { "" } else { ";rport" };
     format!("{};branch={branch}{rport}", opened.sent)
 }

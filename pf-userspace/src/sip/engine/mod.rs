@@ -1,9 +1,14 @@
 //! Transactions (RFC 3261 section 17, RFC 6026), sans-IO: messages, commands and time in; octets and events out.
 //!
+//! The layer is our own. `rsipstack` was tried first; it never acknowledges a repeated 3xx, 5xx or 6xx when the
+//! Request-URI is not the next hop, reports its own time-outs as responses of the peer, and would hold a second
+//! copy of each message, for its own changes names and escapes.
+//!
 //! All of it is one value behind one lock. Whoever calls it takes the output under that lock (events keep
 //! their order) and sends the octets after it.
 
 mod ack;
+mod cancel;
 mod client;
 mod server;
 mod timers;
@@ -224,8 +229,8 @@ impl Engine {
         self.send(way, octets, owner);
     }
 
-    fn is_full(&self) -> bool {
-        self.servers.len() + self.clients.len() >= self.settings.max_transactions
+    fn len_all(&self) -> usize {
+        self.servers.len() + self.clients.len()
     }
 }
 

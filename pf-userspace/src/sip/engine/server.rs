@@ -100,7 +100,7 @@ impl Engine {
     }
 
     fn begin(&mut self, now: Instant, key: ServerKey, request: Request, from: Peer, reply: Way, room: bool) {
-        if !room || self.is_full() {
+        if !room || self.len_all() >= self.settings.max_transactions {
             self.counters.overloaded.add();
             return self.answer(&request, reply, Response::new(503).with("Retry-After", "5"));
         }

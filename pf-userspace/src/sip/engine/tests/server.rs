@@ -150,8 +150,8 @@ fn a_merged_request_is_refused_but_a_new_dialog_request_is_not() {
 
 #[test]
 fn there_is_a_cap_on_transactions() {
-    let mut bench = Bench::with_room(2);
-    for branch in ["a", "b"] {
+    let mut bench = Bench::with_room(4);
+    for branch in ["a", "b", "x", "y"] {
         bench.arrive(UDP, &text("MESSAGE", branch, "d"));
         bench.new_request();
     }
@@ -159,14 +159,21 @@ fn there_is_a_cap_on_transactions() {
     let refused = bench.one();
     assert!(refused.starts_with("SIP/2.0 503 "), "{refused}");
     assert_eq!(field(&refused, "Retry-After"), "5");
-    bench.start(1, Method::Message, &[Bench::udp()]);
+    bench.start(1, Method::Message, &[Bench::tcp()]);
+    assert!(bench.event().is_none(), "the core has a reserve");
+    bench.sent();
+    bench.start(2, Method::Message, &[Bench::udp()]);
     assert!(matches!(
         bench.event(),
-        Some(SipEvent::Unanswered { tx: ClientTx(1), reason: NoAnswer::Unreachable(_) })
+        Some(SipEvent::Unanswered { tx: ClientTx(2), reason: NoAnswer::Unreachable(_) })
     ));
-    assert_eq!((bench.engine.len(), bench.counters.overloaded.get()), ((2, 0), 1));
+    assert_eq!((bench.engine.len(), bench.counters.overloaded.get()), ((4, 1), 1));
     bench.until(33_000);
-    assert_eq!((bench.engine.len(), bench.counters.unanswered.get()), ((0, 0), 2));
+    assert_eq!((bench.engine.len(), bench.counters.unanswered.get()), ((0, 0), 4));
+    assert!(matches!(
+        bench.event(),
+        Some(SipEvent::Unanswered { tx: ClientTx(1), reason: NoAnswer::TimedOut })
+    ));
     bench.arrive(UDP, &text("MESSAGE", "c", "d"));
     bench.new_request();
 }

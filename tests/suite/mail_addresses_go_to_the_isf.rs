@@ -1,0 +1,32 @@
+//! What is neither a SIP nor a tel URI is for the Interworking Selection Function.
+
+use anyhow::Result;
+use lab::{
+    actor::{Party, Scene, SceneOptions},
+    net::Place,
+    sip::{SdpOptions, Transport},
+    wait::{QUIET, SOON},
+};
+
+// Rows: INV-28
+#[tokio::test]
+async fn mail_addresses_go_to_the_isf() -> Result<()> {
+    let trace = lab::trace::Trace::default();
+    let isf = Party::start("ISF", &Place::loopback(8), Transport::Udp, "sip:isf@x", &trace)?;
+    let scene = Scene::start(SceneOptions {
+        devices: vec!["UE-A"],
+        isf: Some(isf.agent.local()),
+        ..SceneOptions::default()
+    })
+    .await?;
+    let offer = SdpOptions::setup("active");
+    let calling = scene.a().invite_with("mailto:carol@mail.example", &offer, |_| {}).await?;
+    let invited = isf.invited(SOON).await?;
+    assert_eq!(invited.request.message.uri(), "mailto:carol@mail.example");
+    let mut there = invited.accept().await?;
+    let here = calling.answered(SOON).await?;
+    there.media.ready(SOON).await?;
+    let sent = here.media.chat(Scene::ALICE, "mailto:carol@mail.example", "hello").await?;
+    assert_eq!(there.media.message(SOON).await?.body, sent.body);
+    scene.far.agent.no_request(QUIET).await
+}
