@@ -64,7 +64,9 @@ struct Socket {
     readable: bool,
     /// Something may be written.
     writable: bool,
-    /// The peer has closed.
+    /// The peer has said that it closes: what is left is read up to the end.
+    closing: bool,
+    /// The end was read.
     ended: bool,
     /// It is in the list of those to be read on.
     queued: bool,
@@ -340,6 +342,7 @@ impl Worker {
             connecting,
             readable: true,
             writable: !connecting,
+            closing: false,
             ended: false,
             queued: false,
         };
@@ -371,6 +374,7 @@ impl Worker {
             }
             return;
         }
+        socket.closing |= event.is_read_closed();
         socket.readable |= event.is_readable() || event.is_read_closed();
         if event.is_error() {
             self.gone(id);
@@ -424,7 +428,7 @@ impl Worker {
                 match socket.stream.read(&mut self.buffer[kept..kept + READ]) {
                     Ok(0) => (socket.ended, socket.readable) = (true, false),
                     // Less than there was room for: the next octet makes the socket readable anew.
-                    Ok(n) => (got, socket.readable) = (n, n == READ),
+                    Ok(n) => (got, socket.readable) = (n, n == READ || socket.closing),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.readable = false,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(_) => {
