@@ -43,7 +43,7 @@ impl Transmit {
         } else if !after(ack, self.injected_from()) {
             ack.wrapping_sub(self.below)
         } else if before(ack, self.injected_to()) {
-            if broken(Mutant::AckInsideInjected) { ack.wrapping_sub(self.below) } else { self.boundary }
+            self.boundary
         } else {
             ack.wrapping_sub(self.above)
         };

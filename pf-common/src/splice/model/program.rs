@@ -138,6 +138,10 @@ impl World {
             return true;
         }
         let leg = self.legs[work.source][work.leg];
+        if self.removed[leg] {
+            work.leg += 1;
+            return false;
+        }
         let octets = work.message.write(self.paths[leg]);
         let entry = Injected {
             source: work.source as u32,
@@ -184,7 +188,12 @@ impl World {
         (seg.seq, seg.ack) = (out.seq, out.ack);
         match out.verdict {
             KernelVerdict::Send | KernelVerdict::SendControl => self.to_peer(at, seg),
-            KernelVerdict::SendReset => self.fault = Some(format!("kernel socket {at} sent a reset")),
+            KernelVerdict::SendReset => {
+                // Only as the answer to what a reset crossed on its way.
+                if !self.kernels[at].reset {
+                    self.fault = Some(format!("kernel socket {at} sent a reset"));
+                }
+            }
             KernelVerdict::Probe => {
                 seg.data.clear();
                 seg.flags = ACK;
