@@ -41,6 +41,30 @@ pub(super) enum Mutant {
     ForgetRolledBack,
 }
 
+impl Mutant {
+    /// All rules.
+    #[cfg(test)]
+    pub(super) const ALL: &[Mutant] = &[
+        Mutant::PassStaysFast,
+        Mutant::ArmSourceOverGap,
+        Mutant::SilentRepeat,
+        Mutant::AckUnclamped,
+        Mutant::StaleRepeat,
+        Mutant::RollBackTooFar,
+        Mutant::NoRollBack,
+        Mutant::ArmLegBehind,
+        Mutant::ArmLegMissesOpen,
+        Mutant::MissStaysFast,
+        Mutant::ArmSourceBlind,
+        Mutant::IgnoreInWork,
+        Mutant::QueueWhileInWork,
+        Mutant::NoSecondLook,
+        Mutant::ArmOverQueue,
+        Mutant::MarkLegsFirst,
+        Mutant::ForgetRolledBack,
+    ];
+}
+
 #[cfg(not(test))]
 #[inline(always)]
 pub(super) const fn broken(_: Mutant) -> bool {
@@ -75,27 +99,3 @@ mod switch {
 
 #[cfg(test)]
 pub(super) use switch::{any, broken, set};
-
-impl Mutant {
-    /// All rules.
-    #[cfg(test)]
-    pub(super) const ALL: &[Mutant] = &[
-        Mutant::PassStaysFast,
-        Mutant::ArmSourceOverGap,
-        Mutant::SilentRepeat,
-        Mutant::AckUnclamped,
-        Mutant::StaleRepeat,
-        Mutant::RollBackTooFar,
-        Mutant::NoRollBack,
-        Mutant::ArmLegBehind,
-        Mutant::ArmLegMissesOpen,
-        Mutant::MissStaysFast,
-        Mutant::ArmSourceBlind,
-        Mutant::IgnoreInWork,
-        Mutant::QueueWhileInWork,
-        Mutant::NoSecondLook,
-        Mutant::ArmOverQueue,
-        Mutant::MarkLegsFirst,
-        Mutant::ForgetRolledBack,
-    ];
-}

@@ -365,7 +365,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_peer(&mut self, at: usize, seg: Seg) {
+    pub(super) fn send_to_peer(&mut self, at: usize, seg: Seg) {
         let (first, seen) = &mut self.wire[at];
         let offset = seg.seq.wrapping_sub(*first) as usize;
         if !seg.data.is_empty() {
@@ -382,7 +382,7 @@ impl World {
         self.travel(|seg| Event::ToPeer(at, seg), seg);
     }
 
-    pub(super) fn to_kernel(&mut self, at: usize, seg: Seg) {
+    pub(super) fn pass_to_kernel(&mut self, at: usize, seg: Seg) {
         let deaf = self.deaf_until[at] > self.now;
         if !deaf && self.noise(self.set.host_loss) {
             // A full backlog: it may last.
