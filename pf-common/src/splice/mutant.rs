@@ -72,6 +72,9 @@ pub(super) const fn broken(_: Mutant) -> bool {
 }
 
 #[cfg(test)]
+pub(super) use switch::{any, broken, set};
+
+#[cfg(test)]
 mod switch {
     extern crate std;
     use super::Mutant;
@@ -96,6 +99,3 @@ mod switch {
         ACTIVE.with(|active| active.set(rule));
     }
 }
-
-#[cfg(test)]
-pub(super) use switch::{any, broken, set};
