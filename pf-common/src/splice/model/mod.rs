@@ -20,8 +20,7 @@ use self::std::string::String;
 use self::std::vec::Vec;
 use self::world::World;
 use crate::splice::mutant::{Mutant, set};
-use crate::splice::seq::{after, before};
-use crate::splice::{Arm, Cause, KernelVerdict, PeerVerdict, Segment, flags};
+use crate::splice::{Arm, Cause, KernelVerdict, PeerVerdict, Segment};
 
 /// A TCP segment with its octets.
 #[derive(Clone, Debug)]
@@ -105,6 +104,31 @@ impl Stats {
         sum(&mut self.arm, &other.arm);
     }
 
+    /// The runs must reach what they are there to test.
+    fn reach(&self) {
+        for verdict in PeerVerdict::ALL.iter().filter(|v| **v != PeerVerdict::DropBadAck) {
+            assert_ne!(self.peer[verdict.index()], 0, "no packet: {}", verdict.name());
+        }
+        for verdict in [KernelVerdict::Send, KernelVerdict::SendControl, KernelVerdict::Probe] {
+            assert_ne!(self.kernel[verdict.index()], 0, "no packet: {}", verdict.name());
+        }
+        let causes = [
+            (Cause::Requested, Cause::Fin),
+            (Cause::OutOfOrder, Cause::Content),
+            (Cause::LogFull, Cause::InWork),
+            (Cause::LegSlow, Cause::LegTooLong),
+            (Cause::LegCap, Cause::Flags),
+            (Cause::LegWindow, Cause::CloneFailed),
+            (Cause::Lost, Cause::Stalled),
+        ];
+        for cause in causes.iter().flat_map(|(a, b)| [a, b]) {
+            assert_ne!(self.cause[cause.index()], 0, "never left the fast path because: {}", cause.name());
+        }
+        for arm in Arm::ALL {
+            assert_ne!(self.arm[arm.index()], 0, "no answer to arming: {}", arm.name());
+        }
+    }
+
     fn print(&self, runs: u64) {
         eprintln!(
             "{runs} runs: {} events, {} packets lost, {} injected, {} missed and repaired, {} roll-backs, {} times armed",
@@ -150,4 +174,32 @@ fn every_message_arrives_once_and_in_order_whatever_happens() {
         run(seed, &mut stats).unwrap_or_else(|fault| panic!("PF_MODEL_SEED={seed}: {fault}"));
     }
     stats.print(runs);
+    if runs >= 1_000 {
+        stats.reach();
+    }
+}
+
+/// Each broken rule must be noticed within this many seeds.
+const MUTANT_SEEDS: u64 = 3_000;
+
+fn noticed(rule: Mutant) -> Result<(u64, String), String> {
+    set(Some(rule));
+    let mut stats = Stats::default();
+    let found = (0..MUTANT_SEEDS).find_map(|seed| run(seed, &mut stats).err().map(|fault| (seed, fault)));
+    set(None);
+    found.ok_or_else(|| format!("{rule:?} went unnoticed"))
+}
+
+#[test]
+fn a_broken_rule_does_not_go_unnoticed() {
+    let mut unnoticed = Vec::new();
+    for rule in Mutant::ALL {
+        match noticed(*rule) {
+            Ok((seed, fault)) => {
+                eprintln!("{rule:?}: seed {seed}: {}", fault.lines().next().unwrap_or_default())
+            }
+            Err(fault) => unnoticed.push(fault),
+        }
+    }
+    assert!(unnoticed.is_empty(), "{unnoticed:?}");
 }
