@@ -37,6 +37,8 @@ const REMAINDER: usize = 32 * 1024;
 const READS: usize = 2;
 /// Connections accepted before the others have their turn.
 const ACCEPTS: usize = 64;
+/// How long until accepting is tried again after it failed.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// A remainder buffer larger than this is given back when it is empty.
 const KEEP: usize = 4096;
 /// Pieces per write.
@@ -86,6 +88,8 @@ pub(super) struct Worker {
     listeners: Vec<TcpListener>,
     /// Listeners with connections left to accept.
     accepting: Vec<usize>,
+    /// Accepting failed (no descriptors, no memory): it is tried again after a while.
+    exhausted: bool,
     colleagues: Colleagues,
     events: UnboundedSender<MediaEvent>,
     switch: Switch,
@@ -119,6 +123,7 @@ impl Worker {
             inbox,
             listeners,
             accepting: Vec::new(),
+            exhausted: false,
             colleagues,
             events,
             switch,
@@ -155,6 +160,7 @@ impl Worker {
                     Token(n) => self.ready(n, event),
                 }
             }
+            self.exhausted = false;
             for listener in std::mem::take(&mut self.accepting) {
                 self.accept(listener);
             }
@@ -170,14 +176,15 @@ impl Worker {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.more.is_empty() || !self.accepting.is_empty() {
+        if !self.more.is_empty() || (!self.accepting.is_empty() && !self.exhausted) {
             return Some(Duration::ZERO);
         }
+        let again = self.exhausted.then_some(ACCEPT_AGAIN);
         let now = self.start.elapsed();
         let timer = self.switch.deadline().map(|at| at.since_start().saturating_sub(now));
         let linger = (!self.closing.is_empty()).then_some(LINGER);
         // epoll counts milliseconds and mio rounds up.
-        timer.into_iter().chain(linger).min()
+        timer.into_iter().chain(linger).chain(again).min()
     }
 
     fn socket(&mut self, id: ConnId) -> Option<&mut Socket> {
@@ -287,7 +294,8 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
-                    return;
+                    self.exhausted = true;
+                    break;
                 }
             }
         }
