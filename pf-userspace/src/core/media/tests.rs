@@ -321,7 +321,7 @@ proptest! {
         // What each source's messages must look like, in order; and the transactions that want an answer.
         let mut sent: BTreeMap<u64, Vec<(String, Vec<u8>)>> = BTreeMap::new();
         let mut wanted: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        let mut number = 0;
+        let (mut number, mut used) = (0, [0; 6]);
         for _ in 0..24 {
             let (end, leg) = [(0, 10), (1, 20), (2, 11), (2, 21), (5, 12), (5, 22), (3, 13)][world.draw(7)];
             let message = format!("msg-{leg}-{number:04}");
@@ -329,8 +329,9 @@ proptest! {
             let quiet = world.draw(6) == 0;
             let mut whole = vec![];
             for chunk in 0..chunks {
-                let id = format!("tid-{number:04}");
-                number += 1;
+                // Unique on its own connection only.
+                let id = format!("tid-{:04}", used[end]);
+                (number, used[end]) = (number + 1, used[end] + 1);
                 let body = random_body(&mut world);
                 let start = whole.len() + 1;
                 whole.extend_from_slice(&body);
