@@ -220,6 +220,9 @@ impl World {
                     }
                     if end.answers && head.failure_report != pf_common::msrp::FailureReport::No {
                         let id = text(head.transaction.as_bytes());
+                        let mine = format!("MSRP {id} 200 OK\r\nTo-Path: msrp://10.0.0.1");
+                        let open = end.to_switch.windows(mine.len()).any(|w| w == mine.as_bytes());
+                        assert!(!open, "{id} is used for two open transactions");
                         let answer = format!(
                             "MSRP {id} 200 OK\r\nTo-Path: {}\r\nFrom-Path: {}\r\n-------{id}$\r\n",
                             local(leg),
