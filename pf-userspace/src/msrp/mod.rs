@@ -10,6 +10,7 @@
 mod connect;
 mod directory;
 mod socket;
+mod transfer;
 mod worker;
 
 use std::{
