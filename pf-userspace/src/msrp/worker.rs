@@ -142,13 +142,13 @@ impl Worker {
                 return;
             }
             self.now = Time::from_start(self.start.elapsed());
+            // First what the core has ordered: a peer may already use what was given out a moment ago.
+            if !self.orders() {
+                return;
+            }
             for event in &events {
                 match event.token() {
-                    WAKER => {
-                        if !self.orders() {
-                            return;
-                        }
-                    }
+                    WAKER => {}
                     Token(n) if n >= CLOSING => self.linger(n - CLOSING),
                     Token(n) if n >= LISTENERS => self.accept(n - LISTENERS),
                     Token(n) => self.ready(n, event),
