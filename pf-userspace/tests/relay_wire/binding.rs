@@ -9,7 +9,6 @@ use crate::{
     stage::{BOTH, MediaEventText, Stage, config, remote},
 };
 
-// Rows: MED-13
 #[test]
 fn a_third_party_is_refused() {
     let mut stage = Stage::new(config());
@@ -31,6 +30,7 @@ fn a_third_party_is_refused() {
     assert_eq!(f.take().text(), "mine");
 }
 
+// Rows: MED-02, MED-03
 #[test]
 fn the_whole_uri_counts_unless_matching_is_legacy() {
     for legacy in [false, true] {
@@ -67,7 +67,6 @@ fn connections_that_name_no_session_are_closed() {
     assert!(begin.elapsed() > Duration::from_millis(200));
 }
 
-// Rows: MED-12
 #[test]
 fn the_source_port_is_that_of_our_path() {
     let mut stage = Stage::new(config());
@@ -113,6 +112,16 @@ fn ipv6_and_names() {
         assert_eq!(f.take().text(), "hello");
         assert_eq!(a.frame().start, "200 OK");
     }
+}
+
+#[test]
+fn an_address_in_use_is_refused() {
+    let stage = Stage::new(config());
+    let mut second = config();
+    second.listen = vec![stage.address];
+    let (sender, _events) = tokio::sync::mpsc::unbounded_channel();
+    let error = pf::msrp::Relay::start(second, sender).err().map(|e| e.kind());
+    assert_eq!(error, Some(std::io::ErrorKind::AddrInUse));
 }
 
 #[test]
