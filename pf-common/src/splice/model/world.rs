@@ -32,6 +32,7 @@ pub(super) struct Settings {
     pub(super) both_answer: bool,
     pub(super) eager: bool,
     patient: bool,
+    small_mss: bool,
     abort: u64,
     quiet_at: u64,
 }
@@ -65,8 +66,36 @@ impl Settings {
             both_answer: rng.chance(50),
             eager: rng.chance(60),
             patient: rng.chance(50),
+            small_mss: true,
             abort: if rng.chance(20) { 5 } else { 0 },
             quiet_at: 400_000 + rng.below(2_600_000) + rng.below(2) * pace * messages as u64,
+        }
+    }
+
+    /// Chat between machines in good health: `odd` messages in a thousand need userspace.
+    pub(super) fn calm(legs: usize, odd: u64) -> Settings {
+        Settings {
+            legs,
+            messages: 200,
+            loss: 0,
+            duplicate: 0,
+            reorder: 0,
+            clone_failure: 0,
+            preempt: 0,
+            host_loss: 0,
+            meddle: 0,
+            lazy_reader: 0,
+            pace: 100_000,
+            latency: 2_000,
+            log_capacity: 60_000,
+            large: 0,
+            odd,
+            both_answer: false,
+            eager: true,
+            patient: true,
+            small_mss: false,
+            abort: 0,
+            quiet_at: 60_000_000,
         }
     }
 }
@@ -141,6 +170,10 @@ impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut rng = Rng::new(seed);
         let set = Settings::draw(&mut rng);
+        World::with(set, seed, rng)
+    }
+
+    pub(super) fn with(set: Settings, seed: u64, mut rng: Rng) -> World {
         let n = set.legs + 1;
         let mut legs = vec![Vec::new(); n];
         legs[0] = (1..n).collect();
@@ -185,7 +218,7 @@ impl World {
     fn connect(&mut self, at: usize, n: usize, rng: &mut Rng) {
         let mut isn = || if rng.chance(30) { u32::MAX - rng.below(4_000) as u32 } else { rng.next() as u32 };
         let (peer, ours) = (isn(), isn());
-        let mss = [250, 536, 1_000, 1_460][rng.below(4) as usize];
+        let mss = if self.set.small_mss { [250, 536, 1_000, 1_460][rng.below(4) as usize] } else { 1_460 };
         let mut room = || [2_000, 4_000, 30_000, 60_000][rng.below(4) as usize] + rng.below(4_000) as u32;
         let (peer_room, our_room) = (room(), room());
         let path = 4 + rng.below(60) as u8;
