@@ -4,21 +4,24 @@
 //! two critical sections. Whatever happens, every message must arrive at every leg exactly once and in order, each
 //! wire position must carry one octet only, and when the noise ends every connection must close cleanly.
 //!
-//! `PF_MODEL_RUNS=100000` runs longer, `PF_MODEL_SEED=7` repeats one run.
+//! `PF_MODEL_RUNS=100000` runs longer, `PF_MODEL_FROM=1000000` starts at another seed, `PF_MODEL_SEED=7` repeats one
+//! run and `PF_MODEL_TRACE=1` tells what happens in it.
 
 extern crate std;
 
 mod program;
 mod relay;
+mod settings;
 mod stream;
 mod tcp;
 mod world;
 
+use self::settings::Settings;
 use self::std::eprintln;
 use self::std::format;
 use self::std::string::String;
 use self::std::vec::Vec;
-use self::world::{Settings, World};
+use self::world::World;
 use crate::splice::mutant::{Mutant, set};
 use crate::splice::{Arm, Cause, KernelVerdict, PeerVerdict, Segment};
 
@@ -170,7 +173,8 @@ fn every_message_arrives_once_and_in_order_whatever_happens() {
         return;
     }
     let runs = number("PF_MODEL_RUNS").unwrap_or(3_000);
-    for seed in 0..runs {
+    let from = number("PF_MODEL_FROM").unwrap_or(0);
+    for seed in from..from + runs {
         run(seed, &mut stats).unwrap_or_else(|fault| panic!("PF_MODEL_SEED={seed}: {fault}"));
     }
     stats.print(runs);

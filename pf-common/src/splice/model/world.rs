@@ -1,6 +1,7 @@
 //! One run: peers, links, kernel sockets, program and userspace on one clock, all choices drawn from one seed.
 
 use super::relay::Userspace;
+use super::settings::Settings;
 use super::std::cmp::Reverse;
 use super::std::collections::{BTreeMap, BinaryHeap};
 use super::std::format;
@@ -11,94 +12,6 @@ use super::stream::{Check, Message};
 use super::tcp::Tcp;
 use super::{Rng, Seg, Stats};
 use crate::splice::{Connection, Handshake, mutant};
-
-/// What a seed chooses before the run.
-pub(super) struct Settings {
-    pub(super) legs: usize,
-    messages: u32,
-    loss: u64,
-    duplicate: u64,
-    reorder: u64,
-    pub(super) clone_failure: u64,
-    pub(super) preempt: u64,
-    host_loss: u64,
-    pub(super) meddle: u64,
-    lazy_reader: u64,
-    pace: u64,
-    latency: u64,
-    pub(super) log_capacity: u32,
-    large: u64,
-    odd: u64,
-    pub(super) both_answer: bool,
-    pub(super) eager: bool,
-    patient: bool,
-    small_mss: bool,
-    abort: u64,
-    quiet_at: u64,
-}
-
-impl Settings {
-    fn draw(rng: &mut Rng) -> Settings {
-        let rough = rng.chance(75);
-        let mut rate = |most: u64| if rough && rng.chance(60) { rng.below(most + 1) } else { 0 };
-        let (loss, duplicate, reorder, clone_failure) = (rate(120), rate(60), rate(150), rate(60));
-        let (preempt, host_loss, meddle, lazy_reader) = (rate(300), rate(50), rate(60), rate(150));
-        let (large, odd) = (rate(60), rate(100));
-        let most = [20, 120][rng.below(2) as usize];
-        let messages = 5 + rng.below(most) as u32;
-        let pace = [20, 200, 2_000, 10_000, 50_000][rng.below(5) as usize];
-        Settings {
-            legs: 1 + rng.below(4) as usize,
-            messages,
-            loss,
-            duplicate,
-            reorder,
-            clone_failure,
-            preempt,
-            host_loss,
-            meddle,
-            lazy_reader,
-            pace,
-            latency: [100, 2_000, 20_000][rng.below(3) as usize],
-            log_capacity: [1_500, 6_000, 60_000][rng.below(3) as usize],
-            large,
-            odd,
-            both_answer: rng.chance(50),
-            eager: rng.chance(60),
-            patient: rng.chance(50),
-            small_mss: true,
-            abort: if rng.chance(20) { 5 } else { 0 },
-            quiet_at: 400_000 + rng.below(2_600_000) + rng.below(2) * pace * messages as u64,
-        }
-    }
-
-    /// Chat between machines in good health: `odd` messages in a thousand need userspace.
-    pub(super) fn calm(legs: usize, odd: u64) -> Settings {
-        Settings {
-            legs,
-            messages: 200,
-            loss: 0,
-            duplicate: 0,
-            reorder: 0,
-            clone_failure: 0,
-            preempt: 0,
-            host_loss: 0,
-            meddle: 0,
-            lazy_reader: 0,
-            pace: 100_000,
-            latency: 2_000,
-            log_capacity: 60_000,
-            large: 0,
-            odd,
-            both_answer: false,
-            eager: true,
-            patient: true,
-            small_mss: false,
-            abort: 0,
-            quiet_at: 60_000_000,
-        }
-    }
-}
 
 /// A message on its way from a source to its legs, as the program holds it between two critical sections.
 pub(super) struct Work {
