@@ -36,6 +36,12 @@ impl Transmit {
         self.boundary.wrapping_add(self.above)
     }
 
+    /// Whether injected octets are unacknowledged.
+    #[inline(always)]
+    pub(super) const fn waits(&self) -> bool {
+        self.below != self.above && before(self.acked, self.injected_to())
+    }
+
     /// Maps a wire acknowledgement to kernel space (S3). With one offset (`slow`) the boundary has no meaning.
     pub(super) fn kernel_ack(&self, ack: u32, slow: bool) -> u32 {
         let mapped = if slow {

@@ -150,7 +150,7 @@ impl Connection {
             return Reserved { cause, header: Header { seq: 0, ack: 0, window: 0 } };
         }
         let seq = self.transmit.next();
-        if !before(self.transmit.acked, self.transmit.highest) {
+        if !self.transmit.waits() {
             self.transmit.progress = now;
             self.transmit.duplicates = 0;
         }

@@ -1,6 +1,7 @@
 //! One run: peers, links, kernel sockets, program and userspace on one clock, all choices drawn from one seed.
 
 use super::relay::Userspace;
+use super::settings::Settings;
 use super::std::cmp::Reverse;
 use super::std::collections::{BTreeMap, BinaryHeap};
 use super::std::format;
@@ -11,65 +12,6 @@ use super::stream::{Check, Message};
 use super::tcp::Tcp;
 use super::{Rng, Seg, Stats};
 use crate::splice::{Connection, Handshake, mutant};
-
-/// What a seed chooses before the run.
-pub(super) struct Settings {
-    pub(super) legs: usize,
-    messages: u32,
-    loss: u64,
-    duplicate: u64,
-    reorder: u64,
-    pub(super) clone_failure: u64,
-    pub(super) preempt: u64,
-    host_loss: u64,
-    pub(super) meddle: u64,
-    lazy_reader: u64,
-    pace: u64,
-    latency: u64,
-    pub(super) log_capacity: u32,
-    large: u64,
-    odd: u64,
-    pub(super) both_answer: bool,
-    pub(super) eager: bool,
-    patient: bool,
-    abort: u64,
-    quiet_at: u64,
-}
-
-impl Settings {
-    fn draw(rng: &mut Rng) -> Settings {
-        let rough = rng.chance(75);
-        let mut rate = |most: u64| if rough && rng.chance(60) { rng.below(most + 1) } else { 0 };
-        let (loss, duplicate, reorder, clone_failure) = (rate(120), rate(60), rate(150), rate(60));
-        let (preempt, host_loss, meddle, lazy_reader) = (rate(300), rate(50), rate(60), rate(150));
-        let (large, odd) = (rate(60), rate(100));
-        let most = [20, 120][rng.below(2) as usize];
-        let messages = 5 + rng.below(most) as u32;
-        let pace = [20, 200, 2_000, 10_000, 50_000][rng.below(5) as usize];
-        Settings {
-            legs: 1 + rng.below(4) as usize,
-            messages,
-            loss,
-            duplicate,
-            reorder,
-            clone_failure,
-            preempt,
-            host_loss,
-            meddle,
-            lazy_reader,
-            pace,
-            latency: [100, 2_000, 20_000][rng.below(3) as usize],
-            log_capacity: [1_500, 6_000, 60_000][rng.below(3) as usize],
-            large,
-            odd,
-            both_answer: rng.chance(50),
-            eager: rng.chance(60),
-            patient: rng.chance(50),
-            abort: if rng.chance(20) { 5 } else { 0 },
-            quiet_at: 400_000 + rng.below(2_600_000) + rng.below(2) * pace * messages as u64,
-        }
-    }
-}
 
 /// A message on its way from a source to its legs, as the program holds it between two critical sections.
 pub(super) struct Work {
@@ -141,6 +83,10 @@ impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut rng = Rng::new(seed);
         let set = Settings::draw(&mut rng);
+        World::with(set, seed, rng)
+    }
+
+    pub(super) fn with(set: Settings, seed: u64, mut rng: Rng) -> World {
         let n = set.legs + 1;
         let mut legs = vec![Vec::new(); n];
         legs[0] = (1..n).collect();
@@ -185,7 +131,7 @@ impl World {
     fn connect(&mut self, at: usize, n: usize, rng: &mut Rng) {
         let mut isn = || if rng.chance(30) { u32::MAX - rng.below(4_000) as u32 } else { rng.next() as u32 };
         let (peer, ours) = (isn(), isn());
-        let mss = [250, 536, 1_000, 1_460][rng.below(4) as usize];
+        let mss = if self.set.small_mss { [250, 536, 1_000, 1_460][rng.below(4) as usize] } else { 1_460 };
         let mut room = || [2_000, 4_000, 30_000, 60_000][rng.below(4) as usize] + rng.below(4_000) as u32;
         let (peer_room, our_room) = (room(), room());
         let path = 4 + rng.below(60) as u8;
