@@ -1,5 +1,9 @@
 //! The `pf` program as an operator meets it: it starts, says what it does, and stops.
-#![allow(missing_docs, reason = "a test program has no readers of its documentation")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a test program: nobody reads its documentation, and what fails shall fail"
+)]
 
 use std::{
     fs,

@@ -23,7 +23,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Measure against other relays: `cargo xtask bench relay`, more arguments go to pf-bench
+    /// Measure against other relays: `cargo xtask bench relay|sip|sessions`
     #[command(disable_help_flag = true)]
     Bench {
         /// Which benchmark, and its arguments
@@ -36,7 +36,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Build pf and show a chat over four devices, message by message
+    /// Build pf and show it at work: four devices of a user, a far end, a thousand messages
     #[command(disable_help_flag = true)]
     Demo {
         /// Arguments for `pf-lab demo`
@@ -45,7 +45,7 @@ enum Task {
     },
     /// Check format, warnings and generated documents
     Lint,
-    /// Ask a node how it treats CPM sessions: `cargo xtask probe HOST:PORT`
+    /// Ask an MSRP relay what it does with unkind octets: `cargo xtask probe HOST:PORT`
     #[command(disable_help_flag = true)]
     Probe {
         /// Arguments for `pf-lab probe`

@@ -1,4 +1,4 @@
-//! Asks another node how it treats CPM sessions.
+//! Asks an MSRP relay, ours or another, what it does with unkind octets.
 
 use std::process::Command;
 

@@ -155,11 +155,16 @@ impl Kind {
                 "a product whose first token is the CPM release",
             ),
             Kind::SipListen => SipListen::try_from(text.to_owned()).map(drop),
-            Kind::SipUri => is(
-                Uri::parse(text).is_ok_and(|uri| uri.scheme == "sip")
-                    && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"')),
-                "a SIP URI (sip:host or sip:host:port)",
-            ),
+            Kind::SipUri => match Uri::parse(text) {
+                Ok(uri) if uri.scheme == "sip" && text.chars().all(is_uri_char) => {
+                    let transport = uri.param("transport").unwrap_or("udp").to_ascii_lowercase();
+                    is(
+                        matches!(transport.as_str(), "udp" | "tcp"),
+                        "reachable: transport has to be udp or tcp",
+                    )
+                }
+                _ => is(false, "a SIP URI (sip:host or sip:host:port)"),
+            },
             Kind::SocketAddr => {
                 is(text.parse::<SocketAddr>().is_ok(), "an IP address with a port (IPv6 in brackets)")
             }
@@ -190,6 +195,10 @@ pub fn type_name(value: &DeValue<'_>) -> &'static str {
         DeValue::String(_) => "a string",
         DeValue::Table(_) => "a table",
     }
+}
+
+fn is_uri_char(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"')
 }
 
 fn is_domain(text: &str) -> bool {

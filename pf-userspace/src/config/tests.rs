@@ -150,6 +150,19 @@ fn what_pf_would_not_accept_itself_is_an_error() {
 }
 
 #[test]
+fn a_next_hop_that_pf_could_not_reach_is_an_error() {
+    let count = |core: &str| faults(&format!("{GOOD}[sip]\ncore = \"{core}\"\n")).len();
+    for good in ["sip:10.0.0.5", "sip:core.example.org:5070;transport=TCP;lr", "sip:[2001:db8::1]:5060"] {
+        assert_eq!(count(good), 0, "{good}");
+    }
+    for bad in
+        ["10.0.0.5", "sips:10.0.0.5", "sip:10.0.0.5;transport=tls", "<sip:10.0.0.5>", "sip:10.0.0.5:99999"]
+    {
+        assert_eq!(count(bad), 1, "{bad}");
+    }
+}
+
+#[test]
 fn an_address_of_another_host_and_a_bare_wildcard_are_warnings() {
     let text = format!("{GOOD}[sip]\nlisten = [\"udp:192.0.2.200:5060\", \"tcp:0.0.0.0:5060\"]\n");
     let checked = check(Path::new("/nowhere/pf.toml"), &text);
