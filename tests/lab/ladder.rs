@@ -90,8 +90,10 @@ fn draw_row(svg: &mut String, row: &Row, y: usize) {
     if row.entry.protocol == Protocol::Msrp && label.starts_with("SEND") {
         let _ = write!(label, " ({} octets)", row.entry.size);
     }
-    if label.chars().count() > 44 {
-        label = label.chars().take(43).chain(['\u{2026}']).collect();
+    // Six units a letter: what does not fit over the arrow is cut.
+    let room = start.abs_diff(end).max(COLUMN) / 6;
+    if label.chars().count() > room {
+        label = label.chars().take(room - 1).chain(['\u{2026}']).collect();
     }
     let _ = writeln!(
         svg,

@@ -8,20 +8,25 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
             cells.chain([head[column].chars().count()]).max().unwrap_or_default()
         })
         .collect();
+    // Columns of numbers stand to the right; `-` is a number that is not there.
+    let right: Vec<bool> = (0..head.len())
+        .map(|column| {
+            let mut cells = rows.iter().filter_map(|row| row.get(column)).peekable();
+            cells.peek().is_some() && cells.all(|cell| cell == "-" || cell.parse::<f64>().is_ok())
+        })
+        .collect();
     let head: Vec<String> = head.iter().map(|title| (*title).to_owned()).collect();
     let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
     let mut text = String::new();
     for row in [&head, &rule].into_iter().chain(rows) {
         let cells: Vec<String> = row
             .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (cell, width))| {
-                // The last column is for notes.
-                let number =
-                    column + 1 < widths.len() && cell.chars().next().is_some_and(|c| c.is_ascii_digit());
-                if number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-            })
+            .zip(widths.iter().zip(&right))
+            .map(
+                |(cell, (width, right))| {
+                    if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+                },
+            )
             .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');

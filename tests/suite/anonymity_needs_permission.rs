@@ -24,7 +24,7 @@ async fn anonymity_not_allowed_is_403_119() -> Result<()> {
     assert!(warning.ends_with(" \"119 Anonymity not allowed\""), "{warning}");
     scene.far.agent.no_request(QUIET).await?;
     // The same user without Privacy gets through.
-    scene.call().await?;
+    let _session = scene.call().await?;
     Ok(())
 }
 
@@ -36,8 +36,8 @@ async fn anonymity_passes_where_it_is_allowed() -> Result<()> {
     let calling = scene.a().invite_with(Scene::BOB, &offer, privately).await?;
     let invited = scene.far.invited(SOON).await?;
     assert_eq!(invited.request.message.header("Privacy"), Some("id"));
-    invited.accept().await?;
-    calling.answered(SOON).await?;
+    let _far = invited.accept().await?;
+    let _a = calling.answered(SOON).await?;
     Ok(())
 }
 

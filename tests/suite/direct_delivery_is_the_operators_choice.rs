@@ -53,8 +53,8 @@ async fn a_device_that_has_left_gets_no_leg() -> Result<()> {
     let answer = scene.devices[2].register_with(0, |_| {}).await?;
     assert_eq!(answer.code(), 200);
     let calling = scene.a().invite(Scene::BOB).await?;
-    scene.far.invited(SOON).await?.accept().await?;
-    calling.answered(SOON).await?;
+    let _far = scene.far.invited(SOON).await?.accept().await?;
+    let _a = calling.answered(SOON).await?;
     scene.device(1).invited(SOON).await?;
     scene.device(2).agent.no_request(QUIET).await?;
     let table = scene.pf.cli_json("devices")?;
@@ -99,8 +99,8 @@ async fn the_originator_is_known_by_its_instance_not_by_its_address() -> Result<
     let mut moved = Ue::start("UE-A2", &Place::loopback(15), device, proxy, &scene.trace)?;
     moved.register().await?;
     let calling = moved.invite(Scene::BOB).await?;
-    scene.far.invited(SOON).await?.accept().await?;
-    calling.answered(SOON).await?;
+    let _far = scene.far.invited(SOON).await?.accept().await?;
+    let _a = calling.answered(SOON).await?;
     scene.device(1).invited(SOON).await?;
     moved.agent.no_request(QUIET).await?;
     scene.device(0).agent.no_request(QUIET / 4).await

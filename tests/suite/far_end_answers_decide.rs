@@ -12,6 +12,7 @@ use anyhow::Result;
 use lab::{
     actor::Scene,
     msrp::{Answer, Incoming, Outgoing},
+    sip::SdpOptions,
     wait::{QUIET, SOON},
 };
 
@@ -144,7 +145,16 @@ async fn an_abandoned_message_is_abandoned_everywhere() -> Result<()> {
 #[tokio::test]
 async fn an_external_body_that_is_not_to_be_fetched_is_left_alone() -> Result<()> {
     let scene = Scene::with(&["UE-A", "UE-B"]).await?;
-    let (a, mut far, mut others) = scene.full_call().await?;
+    let anything = |setup: &str| SdpOptions {
+        accept_types: "*".to_owned(),
+        accept_wrapped_types: "*".to_owned(),
+        ..SdpOptions::setup(setup)
+    };
+    let calling = scene.a().invite_with(Scene::BOB, &anything("active"), |_| {}).await?;
+    let mut far = scene.far.invited(SOON).await?.accept_with(&anything("passive"), |_| {}).await?;
+    let a = calling.answered(SOON).await?;
+    let mut b = scene.device(1).invited(SOON).await?.accept_with(&anything("passive"), |_| {}).await?;
+    b.media.ready(SOON).await?;
     for kind in [
         "message/external-body; access-type=\"URL\"; URL=\"http://store.example/x\"",
         "message/external-body; access-type=ANON-FTP; site=x; name=\"a;action=fetch\"",
@@ -153,7 +163,7 @@ async fn an_external_body_that_is_not_to_be_fetched_is_left_alone() -> Result<()
         let message = Outgoing::new("message/cpim", body);
         a.media.send(&message).await?.accepted(SOON).await?;
         assert_eq!(far.media.message(SOON).await?.body, message.body);
-        assert_eq!(others[0].media.message(SOON).await?.body, message.body);
+        assert_eq!(b.media.message(SOON).await?.body, message.body);
     }
     Ok(())
 }

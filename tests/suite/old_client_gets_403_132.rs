@@ -39,8 +39,8 @@ async fn no_version_is_asked_for_by_default() -> Result<()> {
     let offer = SdpOptions::setup("active");
     let calling = scene.a().invite_with(Scene::BOB, &offer, |invite| invite.remove("User-Agent"));
     let calling = calling.await?;
-    scene.far.invited(SOON).await?.accept().await?;
-    calling.answered(SOON).await?;
+    let _far = scene.far.invited(SOON).await?.accept().await?;
+    let _a = calling.answered(SOON).await?;
     Ok(())
 }
 

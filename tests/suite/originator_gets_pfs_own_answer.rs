@@ -60,13 +60,13 @@ async fn the_200_is_repeated_until_the_ack_and_the_ack_goes_on() -> Result<()> {
     let mut calling = scene.a().invite(Scene::BOB).await?;
     let invited = scene.far.invited(SOON).await?;
     let far_request = invited.request.clone();
-    invited.accept().await?;
+    let _far = invited.accept().await?;
     let answer = calling.last(SOON).await?;
     assert_eq!(answer.code(), 200);
     let answers = || scene.trace.sip("pf", "UE-A", "200 OK (INVITE)").len();
     until(SOON, "a repeated 200", || answers() >= 3).await?;
     let pending = far_request.is_acked();
-    calling.acknowledge(answer).await?;
+    let _a = calling.acknowledge(answer).await?;
     let ack: Message = far_request.acked(SOON).await?;
     assert!(!pending, "the far end was acknowledged before UE-A had acknowledged");
     assert_eq!(ack.cseq(), far_request.message.cseq());

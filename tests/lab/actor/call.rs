@@ -33,7 +33,8 @@ pub struct Invited {
 /// An established session with a running MSRP endpoint.
 pub type Call = Session<Endpoint>;
 
-/// An established session; `M` is its media side.
+/// An established session; `M` is its media side. Its MSRP connection closes when it is dropped.
+#[must_use]
 pub struct Session<M> {
     /// The SIP dialog.
     pub dialog: Dialog,
@@ -110,7 +111,7 @@ impl Calling {
     /// Acknowledges the 200, and leaves the MSRP connection to the caller.
     pub async fn negotiate(self, answer: Message) -> Result<Session<Negotiated>> {
         let invite = self.tx.request.clone();
-        let dialog = Dialog::caller(&self.party.agent, &invite, &answer, self.requests, self.tx.transport)?;
+        let dialog = Dialog::caller(&self.party.agent, &invite, &answer, self.requests)?;
         dialog.ack(invite.cseq(), None).await?;
         let peer_sdp = Sdp::parse(&answer.body).context("SDP answer")?;
         let line = peer_sdp.msrp()?;

@@ -105,7 +105,9 @@ async fn demo(arguments: &Arguments, out: &mut dyn Write) -> Result<bool> {
     let far = finish(&mut acts.far).await?;
     let b = finish(&mut acts.b).await?;
     let seconds = begin.elapsed().as_secs_f64();
-    say(format!("all sent in {seconds:.1} s; UE-A hangs up"))?;
+    say(format!("all sent in {seconds:.1} s; what `pf sessions` shows now:\n"))?;
+    say(stage.pf.cli(&["sessions"])?)?;
+    say("UE-A hangs up".to_owned())?;
 
     let c = finish(&mut acts.c).await?;
     acts.a.hang_up().await.context("UE-A's BYE")?;

@@ -105,7 +105,7 @@ impl Report {
             })
             .collect();
         let head =
-            ["device", "invited", "answered", "messages", "octets", "verified", "p50 ms", "p99 ms", ""];
+            ["device", "invited", "answered", "messages", "octets", "verified", "p50 ms", "p99 ms", "result"];
         write!(out, "\n{}", table(&head, &rows))?;
         writeln!(
             out,

@@ -82,6 +82,7 @@ pub const CHECKS: &[Check] = &[
         refusals::unknown_method
     ),
     check!("malformed", "a malformed header is answered 400, the connection lives", refusals::malformed),
+    check!("no-message-id", "a SEND without Message-ID is answered 400", refusals::no_message_id),
     check!("garbage", "octets that are no MSRP disturb no other session", refusals::garbage),
 ];
 

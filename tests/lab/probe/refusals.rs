@@ -100,14 +100,15 @@ pub(super) async fn malformed(target: &mut dyn Target, _: &Settings) -> Result<S
         .await
         .map_err(|error| error.context(format!("Byte-Range: {fault}")))?;
     }
+    Ok(String::new())
+}
+
+pub(super) async fn no_message_id(target: &mut dyn Target, _: &Settings) -> Result<String> {
     refused(target, 400, |side| {
-        // No Message-ID.
         let head = side.request("SEND").with("Byte-Range", "1-5/5").with("Content-Type", "text/plain");
         Frame::with_body(head, &b"hello"[..], crate::msrp::Flag::End).encode()
     })
     .await
-    .map_err(|error| error.context("no Message-ID"))?;
-    Ok(String::new())
 }
 
 pub(super) async fn garbage(target: &mut dyn Target, _: &Settings) -> Result<String> {

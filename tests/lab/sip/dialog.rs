@@ -21,7 +21,6 @@ pub struct Dialog {
     /// Route set in our order.
     pub routes: Vec<String>,
     agent: Agent,
-    transport: Transport,
     cseq: u32,
     requests: mpsc::UnboundedReceiver<ServerRequest>,
 }
@@ -33,7 +32,6 @@ impl Dialog {
         invite: &Message,
         answer: &Message,
         requests: mpsc::UnboundedReceiver<ServerRequest>,
-        transport: Transport,
     ) -> Result<Dialog> {
         let mut routes = record_routes(answer);
         routes.reverse();
@@ -45,7 +43,6 @@ impl Dialog {
             target: uri(answer.required("Contact")?).to_owned(),
             routes,
             agent: agent.clone(),
-            transport,
             cseq: invite.cseq(),
             requests,
         })
@@ -64,7 +61,6 @@ impl Dialog {
             target: uri(message.required("Contact")?).to_owned(),
             routes: record_routes(message),
             agent: agent.clone(),
-            transport: invite.peer.transport,
             cseq: 0,
             requests,
         })
@@ -93,10 +89,10 @@ impl Dialog {
     pub fn next_hop(&self) -> Result<(Transport, SocketAddr)> {
         let hop = self.routes.first().map_or(self.target.as_str(), |route| uri(route));
         let (address, transport) = host_port(hop).with_context(|| format!("`{hop}` is not an IP address"))?;
+        // A numeric address without transport parameter means UDP (RFC 3263 section 4.1).
         let transport = match transport.as_deref() {
             Some("tcp") => Transport::Tcp,
-            Some("udp") => Transport::Udp,
-            _ => self.transport,
+            _ => Transport::Udp,
         };
         Ok((transport, address))
     }
