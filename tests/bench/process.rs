@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -28,7 +29,7 @@ impl Process {
         let file = File::create(&log)?;
         command.stdin(Stdio::null()).stderr(file.try_clone()?);
         command.stdout(if piped { Stdio::piped() } else { Stdio::from(file) });
-        let child = command.spawn().with_context(|| format!("starting {name}"))?;
+        let child = command.process_group(0).spawn().with_context(|| format!("starting {name}"))?;
         Ok(Process { child, log })
     }
 
@@ -72,6 +73,16 @@ impl Process {
         }
     }
 
+    /// Whether it ended; it is not waited for.
+    fn is_dead(&self) -> bool {
+        // SAFETY: `siginfo_t` is plain data, written by the call, which leaves it zero while the child runs.
+        unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            libc::waitid(libc::P_PID, self.child.id(), &mut info, how) != 0 || info.si_pid() != 0
+        }
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<std::process::ExitStatus> {
         let end = Instant::now() + limit;
@@ -90,27 +101,20 @@ impl Drop for Process {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        let pids = self.pids();
-        signal(self.pid(), libc::SIGTERM);
+        signal(self.child.id().cast_signed(), libc::SIGTERM);
         let end = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < end {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
-                return;
-            }
+        while Instant::now() < end && !self.is_dead() {
             thread::sleep(Duration::from_millis(10));
         }
-        for pid in pids {
-            signal(pid, libc::SIGKILL);
-        }
+        // Not yet waited for, so the process group, which holds it and its children only, is still ours.
+        signal(-self.child.id().cast_signed(), libc::SIGKILL);
         self.child.wait().ok();
     }
 }
 
-fn signal(pid: u32, signal: i32) {
-    if let Ok(pid) = i32::try_from(pid) {
-        // SAFETY: no pointers; `pid` is a process of ours that was not yet waited for, or a child of it.
-        unsafe { libc::kill(pid, signal) };
-    }
+fn signal(pid: i32, signal: i32) {
+    // SAFETY: no pointers; `pid` is a process of ours that was not yet waited for, or the group that it leads.
+    unsafe { libc::kill(pid, signal) };
 }
 
 /// The program's path, from PATH and the system directories; `None` if it is not installed.

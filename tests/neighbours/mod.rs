@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{SocketAddr, TcpListener, UdpSocket},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -76,7 +77,7 @@ impl Neighbour {
         let output = directory.0.join(format!("{name}.out"));
         let file = fs::File::create(&output)?;
         command.current_dir(&directory.0).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        let child = command.spawn().with_context(|| format!("starting {name}"))?;
+        let child = command.process_group(0).spawn().with_context(|| format!("starting {name}"))?;
         Ok(Neighbour { name, child, output })
     }
 
@@ -103,6 +104,16 @@ impl Neighbour {
         }
     }
 
+    /// Whether it ended; it is not waited for, so that its process group cannot become another's.
+    fn is_dead(&self, pid: i32) -> bool {
+        // SAFETY: `siginfo_t` is plain data, written by the call, which leaves it zero while the child runs.
+        unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            libc::waitid(libc::P_PID, pid.unsigned_abs(), &mut info, how) != 0 || info.si_pid() != 0
+        }
+    }
+
     /// What it printed so far.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.output).unwrap_or_default()
@@ -112,18 +123,18 @@ impl Neighbour {
 impl Drop for Neighbour {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
-            return;
+            return; // SIPp: it has no children
         }
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            // SAFETY: the child is ours and not yet waited for, so its pid is not another's. SIGTERM and not SIGKILL:
-            // a neighbour that forks ends its children itself.
-            unsafe { libc::kill(pid, libc::SIGTERM) };
-        }
-        let end = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
+        let Ok(pid) = i32::try_from(self.child.id()) else { return };
+        // SAFETY: the child is ours and not yet waited for, so its pid is not another's. SIGTERM first: a neighbour that
+        // forks ends its children itself.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        let end = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < end && !self.is_dead(pid) {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = self.child.kill();
+        // SAFETY: as above; it leads a process group of its own, which holds nothing but its children.
+        unsafe { libc::kill(-pid, libc::SIGKILL) };
         let _ = self.child.wait();
     }
 }

@@ -32,6 +32,7 @@ async fn session() -> Result<Option<Core>> {
     let far = Party::start("FAR", &Place::loopback(9), Transport::Tcp, Scene::BOB, &trace)?;
     let address = free_address(&core)?;
     let config = include_str!("../neighbours/kamailio_core.cfg")
+        .replace("HOST", &core.ip.to_string())
         .replace("CORE", &address.to_string())
         .replace("FAR", &far.agent.local().to_string());
     let mut command = Command::new(program);

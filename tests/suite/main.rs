@@ -19,3 +19,10 @@ mod the_lab_itself_works;
 mod the_other_direction;
 mod unkind_octets;
 mod where_pf_connects_to;
+
+// Real neighbours: SIPp and Kamailio.
+#[path = "../neighbours/mod.rs"]
+mod neighbours;
+
+mod kamailio_as_sip_core;
+mod sipp_calls_through_pf;

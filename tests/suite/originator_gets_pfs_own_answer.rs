@@ -31,7 +31,7 @@ async fn originator_gets_pfs_own_answer() -> Result<()> {
 async fn the_answer_keeps_rejected_lines_and_the_far_ends_types() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
     let second = "m=message 9 TCP/MSRP *\r\na=accept-types:*\r\na=path:msrp://127.0.0.1:9/second;tcp\r\na=setup:active";
-    let offer = SdpOptions { extra: vec![second.replace("\r\n", "\r\n")], ..SdpOptions::setup("active") };
+    let offer = SdpOptions { extra: vec![second.to_owned()], ..SdpOptions::setup("active") };
     let calling = scene.a().invite_with(Scene::BOB, &offer, |_| {}).await?;
     let invited = scene.far.invited(SOON).await?;
     let got = invited.offer()?;

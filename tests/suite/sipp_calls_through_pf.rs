@@ -1,4 +1,4 @@
-//! SIPp as Alice's device and as the far end: both check the headers that `pf` makes.
+//! SIPp as the core on Alice's side and as the far end: both check the headers that `pf` makes.
 
 use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
@@ -50,6 +50,7 @@ async fn call(transport: Transport) -> Result<()> {
     let directory = Directory::new("sipp")?;
     let (uac, uas) = (free_address(&near)?, free_address(&there)?);
     let mut options = PfOptions::new(&home);
+    options.trusted = vec![near.ip, there.ip];
     let target = match transport {
         Transport::Udp => {
             options.core = Some(uas);
@@ -73,7 +74,7 @@ async fn call(transport: Transport) -> Result<()> {
     let mut uac = Neighbour::start("uac", command, &directory)?;
 
     let near_end = uac.ended(LIMIT).await?;
-    ensure!(near_end.success(), "the device's SIPp: {near_end}\n{}\n{}", story(&directory), pf.log());
+    ensure!(near_end.success(), "the near end's SIPp: {near_end}\n{}\n{}", story(&directory), pf.log());
     let far_end = uas.ended(LIMIT).await?;
     ensure!(far_end.success(), "the far end's SIPp: {far_end}\n{}\n{}", story(&directory), pf.log());
     let devices = pf.cli_json("devices")?;
@@ -81,7 +82,7 @@ async fn call(transport: Transport) -> Result<()> {
     Ok(())
 }
 
-// Rows: REG-01, REG-02, INV-09, INV-10, INV-11, INV-14, INV-15, INV-16, INV-17, INV-18, INV-19, INV-21, INV-22, INV-26, INV-27, INV-29, ANS-09, ANS-10, ANS-11, RSP-06, BYE-18
+// Rows: REG-01, REG-16, INV-09, INV-10, INV-11, INV-14, INV-15, INV-16, INV-17, INV-18, INV-19, INV-21, INV-22, INV-26, INV-27, INV-29, ANS-09, ANS-10, ANS-11, RSP-06, BYE-18
 #[tokio::test]
 async fn sipp_registers_and_calls_over_udp() -> Result<()> {
     call(Transport::Udp).await

@@ -36,14 +36,20 @@ impl Transmit {
         self.boundary.wrapping_add(self.above)
     }
 
+    /// Whether injected octets are unacknowledged.
+    #[inline(always)]
+    pub(super) const fn waits(&self) -> bool {
+        self.below != self.above && before(self.acked, self.injected_to())
+    }
+
     /// Maps a wire acknowledgement to kernel space (S3). With one offset (`slow`) the boundary has no meaning.
-    pub(super) fn to_kernel(&self, ack: u32, slow: bool) -> u32 {
+    pub(super) fn kernel_ack(&self, ack: u32, slow: bool) -> u32 {
         let mapped = if slow {
             ack.wrapping_sub(self.above)
         } else if !after(ack, self.injected_from()) {
             ack.wrapping_sub(self.below)
         } else if before(ack, self.injected_to()) {
-            if broken(Mutant::AckInsideInjected) { ack.wrapping_sub(self.below) } else { self.boundary }
+            self.boundary
         } else {
             ack.wrapping_sub(self.above)
         };
@@ -93,7 +99,7 @@ impl Connection {
         if !before(ack, tx.acked) {
             tx.edge = edge;
         }
-        let mapped = tx.to_kernel(ack, slow);
+        let mapped = tx.kernel_ack(ack, slow);
         let above = slow || !before(mapped, tx.boundary);
         let on_wire = mapped.wrapping_add(if above { tx.above } else { tx.below });
         let changed = window < tx.window_shown / 2 || window / 2 > tx.window_shown;

@@ -1,7 +1,6 @@
 //! What the control program does on userspace's tick: everything that needs a clock.
 
 use super::leg::LegMode;
-use super::seq::before;
 use super::{ACK_DELAY, Cause, Connection, Header, STALL};
 
 /// What a tick found.
@@ -19,9 +18,7 @@ impl Connection {
     pub fn tick(&mut self, now: u32) -> Tick {
         let rx = &self.receive;
         let answer = rx.ack_owed != 0 && now.wrapping_sub(rx.ack_owed_since) >= ACK_DELAY;
-        let tx = &self.transmit;
-        let waits = tx.below != tx.above && before(tx.acked, tx.injected_to());
-        let stalled = waits && now.wrapping_sub(tx.progress) >= STALL;
+        let stalled = self.transmit.waits() && now.wrapping_sub(self.transmit.progress) >= STALL;
         let left = stalled && self.leg.mode == LegMode::Fast;
         if left {
             self.leave_leg(Cause::Stalled);

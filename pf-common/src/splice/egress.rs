@@ -54,13 +54,18 @@ impl Connection {
         FromKernel { verdict, seq, ack }
     }
 
-    /// Where a packet without octets stands: behind everything sent, so that the peer accepts its acknowledgement,
-    /// unless the kernel socket probes with a position that is acknowledged already.
-    fn control_position(&self, seq: u32) -> u32 {
-        if before(seq, self.transmit.kernel_acked) {
-            self.transmit.acked.wrapping_sub(1)
+    /// Where a packet without octets stands: behind everything sent, so that the peer accepts its acknowledgement. A
+    /// position below is a probe, for a closed window or to see whether the peer is alive, and stays below what the
+    /// peer expects, which makes the peer answer; the kernel socket waits for that answer (S3).
+    fn control_position(&mut self, seq: u32) -> u32 {
+        let slow = self.kernel_writes();
+        let tx = &mut self.transmit;
+        if before(seq, tx.kernel_next) {
+            tx.kernel_acked = earlier(tx.kernel_acked, seq);
+            let offset = if slow || !before(seq, tx.boundary) { tx.above } else { tx.below };
+            seq.wrapping_add(offset)
         } else {
-            self.transmit.highest
+            tx.highest
         }
     }
 

@@ -102,10 +102,11 @@ impl Connection {
         out
     }
 
-    /// What keeps the segment from being consumed (R3, M1); `Clear` if nothing does.
+    /// What keeps the segment from being consumed (R3, M1); `Clear` if nothing does. That the kernel socket has all
+    /// it was given, and nothing from beyond a gap, needs no look here: a source is armed only then, and the first
+    /// octets that are passed up end its fast mode.
     fn obstacle(&self, segment: &Segment, offer: Offer) -> Cause {
         let rx = &self.receive;
-        let unacked = rx.kernel_has != rx.next.wrapping_sub(rx.delta);
         if self.source.mode == SourceMode::Slow {
             Cause::SourceSlow
         } else if segment.has(flags::FIN) {
@@ -116,10 +117,6 @@ impl Connection {
             Cause::Overlap
         } else if after(segment.seq, rx.next) {
             Cause::OutOfOrder
-        } else if after(rx.given_end, rx.next) && !broken(Mutant::ConsumeBeforeGap) {
-            Cause::KernelHoldsLater
-        } else if unacked && !broken(Mutant::ConsumeUnacked) {
-            Cause::KernelUnacked
         } else if offer == Offer::Other {
             Cause::Content
         } else if offer == Offer::NoLog || !self.source.fits(segment.len) {
@@ -163,7 +160,7 @@ impl Connection {
             out.verdict = PeerVerdict::PassRepeat;
             return out;
         }
-        if self.source.mode == SourceMode::Fast {
+        if self.source.mode == SourceMode::Fast && !broken(Mutant::PassStaysFast) {
             self.source.leave(rx.next, cause);
             out.verdict = PeerVerdict::PassLeft;
         }

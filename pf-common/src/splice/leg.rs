@@ -1,7 +1,7 @@
 //! A connection as a leg: who may write to the peer, and what a roll-back would have to repeat.
 
 use super::mutant::{Mutant, broken};
-use super::seq::{after, before, later};
+use super::seq::{after, before, earlier, later};
 use super::{Arm, CAP_SEGMENTS, Cause, Connection, Header};
 
 /// Who writes the octets of the stream to the peer.
@@ -150,7 +150,7 @@ impl Connection {
             return Reserved { cause, header: Header { seq: 0, ack: 0, window: 0 } };
         }
         let seq = self.transmit.next();
-        if !before(self.transmit.acked, self.transmit.highest) {
+        if !self.transmit.waits() {
             self.transmit.progress = now;
             self.transmit.duplicates = 0;
         }
@@ -211,7 +211,7 @@ impl Connection {
         } else if broken(Mutant::NoRollBack) {
             tx.injected_to()
         } else {
-            later(tx.acked, tx.injected_from())
+            earlier(later(tx.acked, tx.injected_from()), tx.injected_to())
         };
         let octets = tx.injected_to().wrapping_sub(from);
         if octets != 0 && tx.kernel_next != tx.boundary {

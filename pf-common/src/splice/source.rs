@@ -99,10 +99,11 @@ impl Connection {
 
     /// Asks for the fast path: from the next packet on, if everything the kernel socket was given has been parsed,
     /// to the end of a message, and queued for the legs. `parsed` is the kernel position after what userspace read.
-    /// That it was read also proves that the kernel socket has it, whether or not its ACK has gone out (M2).
+    /// That it was read also proves that the kernel socket has it, whether or not its ACK has gone out (M2, R3).
     pub fn arm_source(&mut self, parsed: u32) -> Arm {
         let end = self.receive.next.wrapping_sub(self.receive.delta);
-        let behind = parsed != end || after(self.receive.given_end, self.receive.next);
+        let behind = parsed != end;
+        let gap = after(self.receive.given_end, self.receive.next);
         if self.source.shut != 0 {
             Arm::Shut
         } else if self.source.mode == SourceMode::Fast {
@@ -111,6 +112,8 @@ impl Connection {
             Arm::Busy
         } else if behind && !broken(Mutant::ArmSourceBlind) {
             Arm::Behind
+        } else if gap && !broken(Mutant::ArmSourceOverGap) {
+            Arm::Gap
         } else {
             self.receive.kernel_has = end;
             self.source.mode = SourceMode::Fast;

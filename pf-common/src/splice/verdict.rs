@@ -82,10 +82,6 @@ counted! {
         Overlap => "overlap",
         /// Begins after the next expected octet.
         OutOfOrder => "out-of-order",
-        /// The kernel socket was given octets beyond the next expected one.
-        KernelHoldsLater => "kernel-holds-later",
-        /// The kernel socket has not acknowledged all it was given.
-        KernelUnacked => "kernel-unacked",
         /// Not exactly one whole message that the programs may carry.
         Content => "content",
         /// No room in the log.
@@ -125,6 +121,8 @@ counted! {
         /// Userspace has not parsed all the octets that the source's kernel socket was given, or has not written
         /// all it owes to the leg (the positions differ).
         Behind => "behind",
+        /// The source's kernel socket was given octets from beyond a gap.
+        Gap => "gap",
         /// Messages missed the leg that userspace has not written yet.
         MissesOpen => "misses-open",
         /// A packet of the source is being worked on.

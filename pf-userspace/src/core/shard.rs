@@ -115,9 +115,7 @@ impl Shard {
                 self.registry.flow_closed(*flow);
                 None
             }
-            SipEvent::Request { tx, from, request } => {
-                return self.request(now, *tx, *from, request.clone());
-            }
+            SipEvent::Request { request, .. } => self.index.dialog(request),
             SipEvent::Response { tx, response, .. } => {
                 let session = self.index.clients.get(tx).copied();
                 if session.is_none() {
@@ -127,30 +125,31 @@ impl Shard {
             }
             SipEvent::Unanswered { tx, .. } => self.index.clients.get(tx).copied(),
         };
-        self.give(now, session, Event::Sip(event))
+        match (session, &event) {
+            (None, SipEvent::Request { tx, from, request }) => self.request(now, *tx, from, request),
+            _ => self.give(now, session, Event::Sip(event)),
+        }
     }
 
-    fn request(&mut self, now: Time, tx: ServerTx, from: Peer, request: Request) -> Vec<Command> {
+    /// A request that belongs to no dialog of ours.
+    fn request(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
         if request.to_tag().is_some() {
-            let Some(session) = self.index.dialog(&request) else {
-                return self.answer(now, |cx| cx.refuse(tx, &request, 481));
-            };
-            return self.give(now, Some(session), Event::Sip(SipEvent::Request { tx, from, request }));
+            return self.answer(now, |cx| cx.refuse(tx, request, 481));
         }
         match request.method {
-            Method::Invite => self.invite(now, tx, &from, &request),
+            Method::Invite => self.invite(now, tx, from, request),
             Method::Options => self.answer(now, |cx| {
-                let response = session::capabilities(cx.refusal(&request, 200));
+                let response = session::capabilities(cx.refusal(request, 200));
                 cx.respond(tx, response);
             }),
-            Method::Register => self.register(now, tx, &from, &request),
+            Method::Register => self.register(now, tx, from, request),
             // They belong into a dialog.
             Method::Ack | Method::Bye | Method::Cancel | Method::Notify | Method::Prack | Method::Update => {
-                self.answer(now, |cx| cx.refuse(tx, &request, 481))
+                self.answer(now, |cx| cx.refuse(tx, request, 481))
             }
             Method::Info | Method::Message | Method::Publish | Method::Refer | Method::Subscribe => self
                 .answer(now, |cx| {
-                    let response = cx.refusal(&request, 405).with("Allow", ALLOW);
+                    let response = cx.refusal(request, 405).with("Allow", ALLOW);
                     cx.respond(tx, response);
                 }),
         }

@@ -10,6 +10,7 @@
 mod connect;
 mod directory;
 mod socket;
+mod transfer;
 mod worker;
 
 use std::{
@@ -111,8 +112,9 @@ impl Relay {
         let mut local = config.listen.clone();
         let mut seats = Vec::new();
         let mut starts = Vec::new();
-        for _ in 0..count {
-            let listeners = local.iter_mut().map(socket::listen).collect::<io::Result<Vec<_>>>()?;
+        for number in 0..count {
+            let listen = |address: &mut SocketAddr| socket::listen(address, number == 0);
+            let listeners = local.iter_mut().map(listen).collect::<io::Result<Vec<_>>>()?;
             let (orders, inbox) = mpsc::channel();
             let poll = mio::Poll::new()?;
             let waker = Arc::new(Waker::new(poll.registry(), worker::WAKER)?);

@@ -12,11 +12,17 @@ use socket2::{Domain, Protocol, Socket, Type};
 const BACKLOG: i32 = 4096;
 
 /// Listens on `address`; writes the port back where it was 0. Several listeners may share an address: the
-/// kernel spreads connections over them.
+/// kernel spreads connections over them; `first` makes sure that no other process has it already.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub(super) fn listen(address: &mut SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn listen(address: &mut SocketAddr, first: bool) -> io::Result<TcpListener> {
+    if first {
+        // A shared port would hide a second process from both.
+        let probe = plain(*address)?;
+        probe.set_reuse_address(true)?;
+        probe.bind(&(*address).into())?;
+    }
     let socket = plain(*address)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;

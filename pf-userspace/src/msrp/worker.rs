@@ -1,8 +1,8 @@
 //! One worker: an epoll loop around a switch.
 
 use std::{
-    io::{self, IoSlice, Read, Write},
-    net::{Shutdown, SocketAddr},
+    io,
+    net::SocketAddr,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -11,10 +11,14 @@ use mio::{
     Events, Interest, Poll, Token,
     net::{TcpListener, TcpStream},
 };
-use pf_common::msrp::{Head, Parsed, Uri};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Order, RelayConfig, Seat, connect, directory::Directory, socket};
+use super::{
+    Order, RelayConfig, Seat, connect,
+    directory::Directory,
+    socket,
+    transfer::{READ, REMAINDER},
+};
 use crate::core::{
     Time,
     entropy::OsEntropy,
@@ -29,18 +33,10 @@ const LISTENERS: usize = 1 << 40;
 /// Tokens of connections that are being closed begin here.
 const CLOSING: usize = 1 << 41;
 
-/// Octets per read.
-const READ: usize = 64 * 1024;
-/// With a remainder above this only that is worked on.
-const REMAINDER: usize = 32 * 1024;
-/// Reads of one connection before the others have their turn.
-const READS: usize = 2;
 /// Connections accepted before the others have their turn.
 const ACCEPTS: usize = 64;
-/// A remainder buffer larger than this is given back when it is empty.
-const KEEP: usize = 4096;
-/// Pieces per write.
-const PIECES: usize = 64;
+/// How long until accepting is tried again after it failed.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// How long a closed connection is read on, so that its last octets are not lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -52,50 +48,54 @@ pub(super) struct Colleagues {
 }
 
 /// A connection's socket.
-struct Socket {
-    id: ConnId,
-    stream: TcpStream,
-    peer: Option<SocketAddr>,
+pub(super) struct Socket {
+    pub(super) id: ConnId,
+    pub(super) stream: TcpStream,
+    pub(super) peer: Option<SocketAddr>,
     /// Read, but not consumed by the switch.
-    rest: Vec<u8>,
+    pub(super) rest: Vec<u8>,
     /// Our connect is under way.
-    connecting: bool,
+    pub(super) connecting: bool,
     /// There may be something to read.
-    readable: bool,
+    pub(super) readable: bool,
     /// Something may be written.
-    writable: bool,
-    /// The peer has closed.
-    ended: bool,
+    pub(super) writable: bool,
+    /// The peer has said that it closes: what is left is read up to the end.
+    pub(super) closing: bool,
+    /// The end was read.
+    pub(super) ended: bool,
     /// It is in the list of those to be read on.
-    queued: bool,
+    pub(super) queued: bool,
 }
 
 /// A connection that the switch has given up.
-struct Closing {
-    stream: TcpStream,
-    rest: Vec<u8>,
-    until: Instant,
+pub(super) struct Closing {
+    pub(super) stream: TcpStream,
+    pub(super) rest: Vec<u8>,
+    pub(super) until: Instant,
 }
 
 pub(super) struct Worker {
     config: RelayConfig,
-    poll: Poll,
+    pub(super) poll: Poll,
     inbox: mpsc::Receiver<Order>,
     listeners: Vec<TcpListener>,
     /// Listeners with connections left to accept.
     accepting: Vec<usize>,
-    colleagues: Colleagues,
+    /// Accepting failed (no descriptors, no memory): it is tried again after a while.
+    exhausted: bool,
+    pub(super) colleagues: Colleagues,
     events: UnboundedSender<MediaEvent>,
-    switch: Switch,
-    sockets: Vec<Option<Socket>>,
+    pub(super) switch: Switch,
+    pub(super) sockets: Vec<Option<Socket>>,
     /// Accepted connections, oldest first, some of them bound or gone by now.
     unbound: std::collections::VecDeque<ConnId>,
-    closing: slab::Slab<Closing>,
+    pub(super) closing: slab::Slab<Closing>,
     /// Connections with more to read than one turn's share.
     more: Vec<ConnId>,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     start: Instant,
-    now: Time,
+    pub(super) now: Time,
 }
 
 impl Worker {
@@ -117,6 +117,7 @@ impl Worker {
             inbox,
             listeners,
             accepting: Vec::new(),
+            exhausted: false,
             colleagues,
             events,
             switch,
@@ -141,18 +142,19 @@ impl Worker {
                 return;
             }
             self.now = Time::from_start(self.start.elapsed());
+            // First what the core has ordered: a peer may already use what was given out a moment ago.
+            if !self.orders() {
+                return;
+            }
             for event in &events {
                 match event.token() {
-                    WAKER => {
-                        if !self.orders() {
-                            return;
-                        }
-                    }
+                    WAKER => {}
                     Token(n) if n >= CLOSING => self.linger(n - CLOSING),
                     Token(n) if n >= LISTENERS => self.accept(n - LISTENERS),
                     Token(n) => self.ready(n, event),
                 }
             }
+            self.exhausted = false;
             for listener in std::mem::take(&mut self.accepting) {
                 self.accept(listener);
             }
@@ -168,17 +170,18 @@ impl Worker {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.more.is_empty() || !self.accepting.is_empty() {
+        if !self.more.is_empty() || (!self.accepting.is_empty() && !self.exhausted) {
             return Some(Duration::ZERO);
         }
+        let again = self.exhausted.then_some(ACCEPT_AGAIN);
         let now = self.start.elapsed();
         let timer = self.switch.deadline().map(|at| at.since_start().saturating_sub(now));
         let linger = (!self.closing.is_empty()).then_some(LINGER);
         // epoll counts milliseconds and mio rounds up.
-        timer.into_iter().chain(linger).min()
+        timer.into_iter().chain(linger).chain(again).min()
     }
 
-    fn socket(&mut self, id: ConnId) -> Option<&mut Socket> {
+    pub(super) fn socket(&mut self, id: ConnId) -> Option<&mut Socket> {
         self.sockets.get_mut(id.index())?.as_mut().filter(|socket| socket.id == id)
     }
 
@@ -209,7 +212,7 @@ impl Worker {
         }
     }
 
-    fn queue(&mut self, id: ConnId) {
+    pub(super) fn queue(&mut self, id: ConnId) {
         if let Some(socket) = self.socket(id)
             && !std::mem::replace(&mut socket.queued, true)
         {
@@ -285,7 +288,8 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
-                    return;
+                    self.exhausted = true;
+                    break;
                 }
             }
         }
@@ -340,6 +344,7 @@ impl Worker {
             connecting,
             readable: true,
             writable: !connecting,
+            closing: false,
             ended: false,
             queued: false,
         };
@@ -371,6 +376,7 @@ impl Worker {
             }
             return;
         }
+        socket.closing |= event.is_read_closed();
         socket.readable |= event.is_readable() || event.is_read_closed();
         if event.is_error() {
             self.gone(id);
@@ -403,132 +409,8 @@ impl Worker {
         }
     }
 
-    /// Reads what there is, within this turn's share, and gives it to the switch.
-    fn read(&mut self, id: ConnId) {
-        for _ in 0..READS {
-            if !self.switch.readable(id) {
-                return;
-            }
-            let Some(socket) =
-                self.sockets.get_mut(id.index()).and_then(Option::as_mut).filter(|s| s.id == id)
-            else {
-                return;
-            };
-            let kept = socket.rest.len();
-            if self.buffer.len() < kept + READ {
-                self.buffer.resize(kept + READ, 0);
-            }
-            self.buffer[..kept].copy_from_slice(&socket.rest);
-            let mut got = 0;
-            if socket.readable && kept <= REMAINDER {
-                match socket.stream.read(&mut self.buffer[kept..kept + READ]) {
-                    Ok(0) => (socket.ended, socket.readable) = (true, false),
-                    // Less than there was room for: the next octet makes the socket readable anew.
-                    Ok(n) => (got, socket.readable) = (n, n == READ),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.readable = false,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(_) => {
-                        self.gone(id);
-                        return;
-                    }
-                }
-            }
-            let total = kept + got;
-            socket.rest.clear();
-            if total > 0 && !self.hand_over(id, total) {
-                self.give(id, total);
-            }
-            let Some(socket) = self.socket(id) else { return };
-            if socket.ended && self.switch.readable(id) {
-                self.gone(id);
-                return;
-            }
-            let socket_done = self.socket(id).is_none_or(|s| !s.readable);
-            if socket_done {
-                return;
-            }
-        }
-        self.queue(id);
-    }
-
-    /// Gives the first `total` octets of the buffer to the switch, and writes what borrows from them.
-    fn give(&mut self, id: ConnId, total: usize) {
-        let consumed = self.switch.input(self.now, id, &self.buffer[..total]).min(total);
-        while let Some(to) = self.switch.take_borrowing() {
-            self.write(to);
-            self.switch.settle(to, &self.buffer[..total]);
-        }
-        if let Some(socket) = self.sockets.get_mut(id.index()).and_then(Option::as_mut).filter(|s| s.id == id)
-        {
-            if consumed < total {
-                socket.rest.extend_from_slice(&self.buffer[consumed..total]);
-            } else if socket.rest.capacity() > KEEP {
-                socket.rest = Vec::new();
-            }
-        }
-    }
-
-    /// Is this the first head of a connection, for a session of another worker? Then the connection moves there.
-    fn hand_over(&mut self, id: ConnId, total: usize) -> bool {
-        if self.colleagues.directory.is_single() || self.switch.is_bound(id) {
-            return false;
-        }
-        let Parsed::Head(head) = Head::parse(&self.buffer[..total]) else { return false };
-        let Ok(uri) = Uri::parse(head.to_path) else { return false };
-        let Some(owner) = self.colleagues.directory.session(uri.session) else { return false };
-        if owner == self.colleagues.number {
-            return false;
-        }
-        let (Some(seat), Some(mut socket)) =
-            (self.colleagues.seats.get(owner), self.sockets.get_mut(id.index()).and_then(Option::take))
-        else {
-            return false;
-        };
-        self.switch.withdraw(id);
-        if self.poll.registry().deregister(&mut socket.stream).is_ok() {
-            let octets = self.buffer[..total].to_vec();
-            seat.order(Order::Adopt { stream: socket.stream, peer: socket.peer, octets });
-        }
-        true
-    }
-
-    /// Writes as much as the socket takes.
-    fn write(&mut self, id: ConnId) {
-        loop {
-            let Some(socket) =
-                self.sockets.get_mut(id.index()).and_then(Option::as_mut).filter(|s| s.id == id)
-            else {
-                return;
-            };
-            let Some(outbox) = self.switch.outbox(id).filter(|o| !o.is_empty() && socket.writable) else {
-                return;
-            };
-            let written = if outbox.borrows() {
-                let mut pieces = [IoSlice::new(&[]); PIECES];
-                let count = outbox.pieces(&self.buffer, &mut pieces);
-                socket.stream.write_vectored(&pieces[..count])
-            } else {
-                socket.stream.write(outbox.plain())
-            };
-            match written {
-                Ok(n) => self.switch.wrote(self.now, id, n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket.writable = false;
-                    // Starts the watch over a connection that takes nothing.
-                    self.switch.wrote(self.now, id, 0);
-                    return;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.gone(id);
-                    return;
-                }
-            }
-        }
-    }
-
     /// The connection is broken, or ended by the peer, or never came to be.
-    fn gone(&mut self, id: ConnId) {
+    pub(super) fn gone(&mut self, id: ConnId) {
         if let Some(place) = self.sockets.get_mut(id.index())
             && place.as_ref().is_some_and(|socket| socket.id == id)
         {
@@ -552,32 +434,5 @@ impl Worker {
             entry.insert(Closing { stream: socket.stream, rest, until: Instant::now() + LINGER });
             self.linger(n);
         }
-    }
-
-    /// Writes the rest, says that nothing follows, and reads until the peer has understood.
-    fn linger(&mut self, n: usize) {
-        let Some(closing) = self.closing.get_mut(n) else { return };
-        while !closing.rest.is_empty() {
-            match closing.stream.write(&closing.rest) {
-                Ok(written) => drop(closing.rest.drain(..written)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    self.closing.remove(n);
-                    return;
-                }
-            }
-        }
-        if closing.rest.is_empty() {
-            let _ = closing.stream.shutdown(Shutdown::Write);
-        }
-        loop {
-            match closing.stream.read(&mut self.buffer[..READ]) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => break,
-            }
-        }
-        self.closing.remove(n);
     }
 }

@@ -84,7 +84,18 @@ impl Peer {
 
     /// Takes the connection that the relay opens.
     pub(crate) fn accept(listener: &TcpListener, ours: &str, theirs: &str) -> Peer {
-        Peer::on(listener.accept().unwrap().0, ours, theirs)
+        listener.set_nonblocking(true).unwrap();
+        let begin = std::time::Instant::now();
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).unwrap();
+                    return Peer::on(stream, ours, theirs);
+                }
+                Err(_) if begin.elapsed() > PATIENCE => panic!("the relay does not connect"),
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
     }
 
     pub(crate) fn on(stream: TcpStream, ours: &str, theirs: &str) -> Peer {

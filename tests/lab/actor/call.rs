@@ -79,9 +79,9 @@ impl Calling {
             if self.tx.request.header(header).is_some() {
                 return Ok(answer);
             }
-            let challenge = answer.required(challenge)?;
+            let challenges = answer.all(challenge);
             let mut again = self.tx.request.clone();
-            let value = authorization(credentials, challenge, "INVITE", again.uri())?;
+            let value = authorization(credentials, &challenges, "INVITE", again.uri())?;
             again.remove("Via");
             again.set("CSeq", format!("{} INVITE", again.cseq() + 1));
             again.set(header, value);

@@ -126,15 +126,14 @@ impl Ue {
         if first.code() != 401 {
             return Ok(first);
         }
-        let challenge = first.required("WWW-Authenticate")?.to_owned();
-        self.register_once(expires, &edit, Some(&challenge)).await
+        self.register_once(expires, &edit, Some(&first)).await
     }
 
     async fn register_once(
         &mut self,
         expires: u32,
         edit: &impl Fn(&mut Message),
-        challenge: Option<&str>,
+        refusal: Option<&Message>,
     ) -> Result<Message> {
         self.cseq += 1;
         let address = self.party.address.clone();
@@ -152,8 +151,9 @@ impl Ue {
             .with("User-Agent", self.device.user_agent.clone())
             .with("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE")
             .with("Supported", "path, gruu");
-        if let Some(challenge) = challenge {
-            let value = authorization(&self.device.credentials, challenge, "REGISTER", &registrar)?;
+        if let Some(refusal) = refusal {
+            let challenges = refusal.all("WWW-Authenticate");
+            let value = authorization(&self.device.credentials, &challenges, "REGISTER", &registrar)?;
             register = register.with("Authorization", value);
         }
         edit(&mut register);

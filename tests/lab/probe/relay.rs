@@ -87,7 +87,7 @@ impl Client {
         let mut answer = self.auth(&uri, None).await?;
         if answer.head.code() == 401 {
             let challenge = answer.head.header("WWW-Authenticate").context("401 without challenge")?;
-            let value = authorization(&relay.credentials, challenge, "AUTH", &uri)?;
+            let value = authorization(&relay.credentials, &[challenge], "AUTH", &uri)?;
             answer = self.auth(&uri, Some(value)).await?;
         }
         ensure!(answer.head.code() == 200, "answered {}", answer.head.summary());

@@ -4,24 +4,26 @@
 //! two critical sections. Whatever happens, every message must arrive at every leg exactly once and in order, each
 //! wire position must carry one octet only, and when the noise ends every connection must close cleanly.
 //!
-//! `PF_MODEL_RUNS=100000` runs longer, `PF_MODEL_SEED=7` repeats one run.
+//! `PF_MODEL_RUNS=100000` runs longer, `PF_MODEL_FROM=1000000` starts at another seed, `PF_MODEL_SEED=7` repeats one
+//! run and `PF_MODEL_TRACE=1` tells what happens in it.
 
 extern crate std;
 
 mod program;
 mod relay;
+mod settings;
 mod stream;
 mod tcp;
 mod world;
 
+use self::settings::Settings;
 use self::std::eprintln;
 use self::std::format;
 use self::std::string::String;
 use self::std::vec::Vec;
 use self::world::World;
 use crate::splice::mutant::{Mutant, set};
-use crate::splice::seq::{after, before};
-use crate::splice::{Arm, Cause, KernelVerdict, PeerVerdict, Segment, flags};
+use crate::splice::{Arm, Cause, KernelVerdict, PeerVerdict, Segment};
 
 /// A TCP segment with its octets.
 #[derive(Clone, Debug)]
@@ -105,6 +107,31 @@ impl Stats {
         sum(&mut self.arm, &other.arm);
     }
 
+    /// The runs must reach what they are there to test.
+    fn reach(&self) {
+        for verdict in PeerVerdict::ALL.iter().filter(|v| **v != PeerVerdict::DropBadAck) {
+            assert_ne!(self.peer[verdict.index()], 0, "no packet: {}", verdict.name());
+        }
+        for verdict in [KernelVerdict::Send, KernelVerdict::SendControl, KernelVerdict::Probe] {
+            assert_ne!(self.kernel[verdict.index()], 0, "no packet: {}", verdict.name());
+        }
+        let causes = [
+            (Cause::Requested, Cause::Fin),
+            (Cause::OutOfOrder, Cause::Content),
+            (Cause::LogFull, Cause::InWork),
+            (Cause::LegSlow, Cause::LegTooLong),
+            (Cause::LegCap, Cause::Flags),
+            (Cause::LegWindow, Cause::CloneFailed),
+            (Cause::Lost, Cause::Stalled),
+        ];
+        for cause in causes.iter().flat_map(|(a, b)| [a, b]) {
+            assert_ne!(self.cause[cause.index()], 0, "never left the fast path because: {}", cause.name());
+        }
+        for arm in Arm::ALL {
+            assert_ne!(self.arm[arm.index()], 0, "no answer to arming: {}", arm.name());
+        }
+    }
+
     fn print(&self, runs: u64) {
         eprintln!(
             "{runs} runs: {} events, {} packets lost, {} injected, {} missed and repaired, {} roll-backs, {} times armed",
@@ -146,8 +173,69 @@ fn every_message_arrives_once_and_in_order_whatever_happens() {
         return;
     }
     let runs = number("PF_MODEL_RUNS").unwrap_or(3_000);
-    for seed in 0..runs {
+    let from = number("PF_MODEL_FROM").unwrap_or(0);
+    for seed in from..from + runs {
         run(seed, &mut stats).unwrap_or_else(|fault| panic!("PF_MODEL_SEED={seed}: {fault}"));
     }
     stats.print(runs);
+    if runs >= 1_000 {
+        stats.reach();
+    }
+}
+
+/// The share, in percent, of all messages that the program consumed, and the numbers behind it.
+fn calm(legs: usize, odd: u64) -> (u64, Stats) {
+    let mut stats = Stats::default();
+    let mut messages = 0;
+    for seed in 0..20 {
+        let mut world = World::with(Settings::calm(legs, odd), seed, Rng::new(seed));
+        world.run().unwrap_or_else(|fault| panic!("calm seed {seed}: {fault}"));
+        messages += world.sent.iter().map(|sent| sent.len() as u64).sum::<u64>();
+        stats.add(&world.stats);
+    }
+    (100 * stats.peer[PeerVerdict::Consume.index()] / messages, stats)
+}
+
+#[test]
+fn in_good_health_nearly_everything_takes_the_fast_path() {
+    for legs in 1..=4 {
+        let (share, stats) = calm(legs, 0);
+        assert!(share >= 98, "{legs} legs: {share} %");
+        let unforced = [Cause::Lost, Cause::Stalled, Cause::LegCap, Cause::LegWindow, Cause::InWork];
+        for cause in unforced {
+            assert_eq!(stats.cause[cause.index()], 0, "{}", cause.name());
+        }
+        // One message in fifty for userspace must not drag its neighbours along.
+        let (share, stats) = calm(legs, 20);
+        let copies = 100 * stats.injected / (stats.injected + stats.cause[Cause::LegSlow.index()]);
+        eprintln!(
+            "{legs} legs, one message in fifty slow: {share} % consumed, {copies} % of copies injected"
+        );
+        assert!(share >= 95 && copies >= 95, "{legs} legs: {share} %, {copies} %");
+    }
+}
+
+/// Each broken rule must be noticed within this many seeds.
+const MUTANT_SEEDS: u64 = 3_000;
+
+fn noticed(rule: Mutant) -> Result<(u64, String), String> {
+    set(Some(rule));
+    let mut stats = Stats::default();
+    let found = (0..MUTANT_SEEDS).find_map(|seed| run(seed, &mut stats).err().map(|fault| (seed, fault)));
+    set(None);
+    found.ok_or_else(|| format!("{rule:?} went unnoticed"))
+}
+
+#[test]
+fn a_broken_rule_does_not_go_unnoticed() {
+    let mut unnoticed = Vec::new();
+    for rule in Mutant::ALL {
+        match noticed(*rule) {
+            Ok((seed, fault)) => {
+                eprintln!("{rule:?}: seed {seed}: {}", fault.lines().next().unwrap_or_default())
+            }
+            Err(fault) => unnoticed.push(fault),
+        }
+    }
+    assert!(unnoticed.is_empty(), "{unnoticed:?}");
 }

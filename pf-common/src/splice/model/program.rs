@@ -63,19 +63,19 @@ impl World {
             up.data.clear();
             up.flags = ACK;
         }
-        self.to_kernel(at, up);
+        self.pass_to_kernel(at, up);
     }
 
     pub(super) fn bare_ack(&mut self, at: usize) {
         let Header { seq, ack, window } = self.conns[at].bare_ack();
-        self.to_peer(at, Seg { seq, ack, window, flags: ACK, data: super::std::vec::Vec::new() });
+        self.send_to_peer(at, Seg { seq, ack, window, flags: ACK, data: super::std::vec::Vec::new() });
     }
 
     fn claimed(&mut self, at: usize, seg: &Seg, message: Message) {
-        if self.legs[at].is_empty() {
-            if let Err(fault) = self.absorbed[at].message(&message, &self.sent) {
-                self.fault = Some(format!("absorbed by the program: {fault}"));
-            }
+        if self.legs[at].is_empty()
+            && let Err(fault) = self.absorbed[at].message(&message, &self.sent)
+        {
+            self.fault = Some(format!("absorbed by the program: {fault}"));
         }
         let taken = seg.data.len() as u32;
         self.log[at].push((seg.seq, message.clone(), taken));
@@ -121,7 +121,7 @@ impl World {
                 self.conns[leg].clone_failed();
                 self.stats.cause[Cause::CloneFailed.index()] += 1;
             } else {
-                self.to_peer(leg, copy);
+                self.send_to_peer(leg, copy);
             }
             work.leg += 1;
             return false;
@@ -138,6 +138,10 @@ impl World {
             return true;
         }
         let leg = self.legs[work.source][work.leg];
+        if self.removed[leg] {
+            work.leg += 1;
+            return false;
+        }
         let octets = work.message.write(self.paths[leg]);
         let entry = Injected {
             source: work.source as u32,
@@ -183,12 +187,17 @@ impl World {
         self.check(at);
         (seg.seq, seg.ack) = (out.seq, out.ack);
         match out.verdict {
-            KernelVerdict::Send | KernelVerdict::SendControl => self.to_peer(at, seg),
-            KernelVerdict::SendReset => self.fault = Some(format!("kernel socket {at} sent a reset")),
+            KernelVerdict::Send | KernelVerdict::SendControl => self.send_to_peer(at, seg),
+            KernelVerdict::SendReset => {
+                // Only as the answer to what a reset crossed on its way.
+                if !self.kernels[at].reset {
+                    self.fault = Some(format!("kernel socket {at} sent a reset"));
+                }
+            }
             KernelVerdict::Probe => {
                 seg.data.clear();
                 seg.flags = ACK;
-                self.to_peer(at, seg);
+                self.send_to_peer(at, seg);
             }
             KernelVerdict::DropAcross => {}
         }

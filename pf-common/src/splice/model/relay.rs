@@ -15,6 +15,7 @@ use crate::splice::{Arm, Cause, LegMode, Source};
 struct Side {
     source: SourceDuty,
     parsed: u32,
+    looked: Option<Source>,
     fresh: Option<Fresh>,
     parser: Parser,
     waiting: VecDeque<Message>,
@@ -54,6 +55,7 @@ impl Userspace {
             .map(|c| Side {
                 source: SourceDuty::new(c.receive.next),
                 parsed: c.receive.next,
+                looked: None,
                 fresh: None,
                 parser: Parser::default(),
                 waiting: VecDeque::new(),
@@ -91,12 +93,19 @@ impl Userspace {
     /// One step of one task on one connection.
     pub(super) fn step(&mut self, world: &mut World) {
         let at = world.rng.below(self.sides.len() as u64) as usize;
-        match world.rng.below(8) {
+        if world.kernels[at].reset {
+            // A leg fails alone: it leaves the lists, nobody waits for it, the others notice nothing.
+            world.removed[at] = true;
+            self.sides[at].queue.clear();
+            (self.sides[at].done, self.sides[at].shut) = (true, true);
+            return;
+        }
+        match world.rng.below(if world.set.eager { 12 } else { 8 }) {
             0..=2 => self.pump(world, at),
             3 | 4 => self.serve(world, at),
-            5 => self.arm(world, at),
-            6 => self.release(world, at),
-            _ => self.tick(world, at),
+            5 => self.release(world, at),
+            6 => self.tick(world, at),
+            _ => self.arm(world, at),
         }
     }
 
@@ -122,7 +131,11 @@ impl Userspace {
             if full {
                 return;
             }
-            let view = broken(Mutant::NoSecondLook).then(|| world.conns[at].source);
+            let view = self.sides[at].looked.take();
+            if broken(Mutant::NoSecondLook) && view.is_none() {
+                self.sides[at].looked = Some(world.conns[at].source);
+                return;
+            }
             let octets = world.kernels[at].read(4_096);
             world.flush_kernel(at);
             let eof = world.kernels[at].at_eof();
@@ -138,7 +151,9 @@ impl Userspace {
         let side = &mut self.sides[at];
         side.parser.push(&fresh.octets);
         fresh.octets.clear();
-        if fresh.view.is_none() && !ready_for_slow(&view) && !broken(Mutant::QueueWhileInWork) {
+        let stale = fresh.view.take().is_some();
+        let ready = if stale { view.in_work == 0 } else { ready_for_slow(&view) };
+        if !ready && !broken(Mutant::QueueWhileInWork) {
             side.eof = fresh.eof;
             if side.parser.is_empty() {
                 return;
@@ -165,7 +180,7 @@ impl Userspace {
                 self.fault = Some(format!("absorbed by userspace: {fault}"));
             }
             world.trace(|| format!("[{at}] user queues #{}", message.number));
-            for leg in &world.legs[at] {
+            for leg in world.legs[at].iter().filter(|leg| !world.removed[**leg]) {
                 self.sides[*leg].queue.extend(message.write(world.paths[*leg]));
             }
         }
@@ -173,6 +188,9 @@ impl Userspace {
 
     fn queue_owed(&mut self, world: &mut World, at: usize, view: &Source) {
         for (number, leg) in world.legs[at].iter().enumerate() {
+            if world.removed[*leg] {
+                continue;
+            }
             let Some(row) = self.sides[at].source.owed(view, number) else { continue };
             if before(row.from, self.sides[at].released) {
                 self.fault = Some(format!("messages of {at} were released before {leg} was given them"));
@@ -301,8 +319,10 @@ impl Userspace {
             Release::Position(finished) => Release::Waiting(finished, marks(world)),
             Release::Legs(marks) => Release::Waiting(world.conns[at].source.finished, marks),
             Release::Waiting(finished, marks) => {
-                let acked =
-                    world.legs[at].iter().zip(&marks).all(|(leg, mark)| mark.reached(&world.conns[*leg]));
+                let acked = world.legs[at]
+                    .iter()
+                    .zip(&marks)
+                    .all(|(leg, mark)| world.removed[*leg] || mark.reached(&world.conns[*leg]));
                 let reached = acked && self.sides[at].source.settled(finished);
                 if reached {
                     let mut octets = 0;

@@ -39,6 +39,8 @@ pub(super) struct Tcp {
     delayed_at: Option<u64>,
     pub(super) out: Vec<Seg>,
     pub(super) reset: bool,
+    /// An acknowledgement of what was never sent came in.
+    pub(super) bad_ack: bool,
 }
 
 impl Tcp {
@@ -70,6 +72,7 @@ impl Tcp {
             delayed_at: None,
             out: Vec::new(),
             reset: false,
+            bad_ack: false,
         }
     }
 
@@ -114,6 +117,11 @@ impl Tcp {
         self.unacked.extend(&octets[..n]);
         self.transmit(now);
         n
+    }
+
+    /// The peer has acknowledged all octets.
+    pub(super) fn delivered(&self) -> bool {
+        self.unacked.is_empty()
     }
 
     pub(super) fn shutdown(&mut self, now: u64) {
@@ -241,12 +249,20 @@ impl Tcp {
         }
     }
 
+    /// Gives the connection up at once.
+    pub(super) fn abort(&mut self) {
+        self.emit(self.high, RST, Vec::new());
+        self.reset = true;
+    }
+
     pub(super) fn receive(&mut self, seg: &Seg, now: u64, rng: &mut Rng) {
-        if self.reset {
-            return;
-        }
         if seg.flags & RST != 0 {
             self.reset = true;
+        }
+        if self.reset {
+            if seg.flags & RST == 0 {
+                self.emit(seg.ack, RST, Vec::new());
+            }
             return;
         }
         let end = seg.end();
@@ -255,6 +271,7 @@ impl Tcp {
             return;
         }
         if after(seg.ack, self.high) {
+            self.bad_ack = true;
             self.acknowledge();
             return;
         }

@@ -1,6 +1,7 @@
 //! One run: peers, links, kernel sockets, program and userspace on one clock, all choices drawn from one seed.
 
 use super::relay::Userspace;
+use super::settings::Settings;
 use super::std::cmp::Reverse;
 use super::std::collections::{BTreeMap, BinaryHeap};
 use super::std::format;
@@ -10,55 +11,7 @@ use super::std::vec::Vec;
 use super::stream::{Check, Message};
 use super::tcp::Tcp;
 use super::{Rng, Seg, Stats};
-use crate::splice::{Connection, Handshake};
-
-/// What a seed chooses before the run.
-pub(super) struct Settings {
-    pub(super) legs: usize,
-    messages: u32,
-    loss: u64,
-    duplicate: u64,
-    reorder: u64,
-    pub(super) clone_failure: u64,
-    pub(super) preempt: u64,
-    host_loss: u64,
-    pub(super) meddle: u64,
-    lazy_reader: u64,
-    pace: u64,
-    pub(super) log_capacity: u32,
-    large: u64,
-    odd: u64,
-    pub(super) both_answer: bool,
-    quiet_at: u64,
-}
-
-impl Settings {
-    fn draw(rng: &mut Rng) -> Settings {
-        let rough = rng.chance(75);
-        let mut rate = |most: u64| if rough && rng.chance(60) { rng.below(most + 1) } else { 0 };
-        let (loss, duplicate, reorder, clone_failure) = (rate(60), rate(40), rate(100), rate(40));
-        let (preempt, host_loss, meddle, lazy_reader) = (rate(300), rate(10), rate(60), rate(100));
-        let (large, odd) = (rate(60), rate(100));
-        Settings {
-            legs: 1 + rng.below(4) as usize,
-            messages: 5 + rng.below(40) as u32,
-            loss,
-            duplicate,
-            reorder,
-            clone_failure,
-            preempt,
-            host_loss,
-            meddle,
-            lazy_reader,
-            pace: [200, 2_000, 10_000, 50_000][rng.below(4) as usize],
-            log_capacity: [1_500, 6_000, 60_000][rng.below(3) as usize],
-            large,
-            odd,
-            both_answer: rng.chance(50),
-            quiet_at: 400_000 + rng.below(2_600_000),
-        }
-    }
-}
+use crate::splice::{Connection, Handshake, mutant};
 
 /// A message on its way from a source to its legs, as the program holds it between two critical sections.
 pub(super) struct Work {
@@ -117,6 +70,12 @@ pub(super) struct World {
     wire: Vec<(u32, Vec<Option<u8>>)>,
     pub(super) stats: Stats,
     pub(super) fault: Option<String>,
+    /// Until when the host drops what is passed up.
+    deaf_until: Vec<u64>,
+    /// Peers that aborted.
+    gone: Vec<bool>,
+    /// Legs that userspace has taken out of the sources' lists.
+    pub(super) removed: Vec<bool>,
     trace: bool,
 }
 
@@ -124,6 +83,10 @@ impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut rng = Rng::new(seed);
         let set = Settings::draw(&mut rng);
+        World::with(set, seed, rng)
+    }
+
+    pub(super) fn with(set: Settings, seed: u64, mut rng: Rng) -> World {
         let n = set.legs + 1;
         let mut legs = vec![Vec::new(); n];
         legs[0] = (1..n).collect();
@@ -151,6 +114,9 @@ impl World {
             wire: Vec::new(),
             stats: Stats::default(),
             fault: None,
+            deaf_until: vec![0; n],
+            gone: vec![false; n],
+            removed: vec![false; n],
             trace: super::number("PF_MODEL_TRACE").is_some(),
             legs,
             rng: Rng::new(seed ^ 0x5EED),
@@ -165,8 +131,9 @@ impl World {
     fn connect(&mut self, at: usize, n: usize, rng: &mut Rng) {
         let mut isn = || if rng.chance(30) { u32::MAX - rng.below(4_000) as u32 } else { rng.next() as u32 };
         let (peer, ours) = (isn(), isn());
-        let mss = [536, 1_000, 1_460][rng.below(3) as usize];
-        let (peer_room, our_room) = (4_000 + rng.below(60_000) as u32, 4_000 + rng.below(60_000) as u32);
+        let mss = if self.set.small_mss { [250, 536, 1_000, 1_460][rng.below(4) as usize] } else { 1_460 };
+        let mut room = || [2_000, 4_000, 30_000, 60_000][rng.below(4) as usize] + rng.below(4_000) as u32;
+        let (peer_room, our_room) = (room(), room());
         let path = 4 + rng.below(60) as u8;
         let sources: Vec<usize> = (0..n).filter(|source| self.legs[*source].contains(&at)).collect();
         self.peers.push(Peer {
@@ -203,6 +170,13 @@ impl World {
                 Event::ToRelay(at, seg) => self.ingress(at, &seg),
                 Event::ToKernel(at, seg) => {
                     self.kernels[at].receive(&seg, self.now, &mut self.rng);
+                    if self.kernels[at].bad_ack {
+                        self.fault =
+                            Some(format!("kernel socket {at} was shown an ACK of what it never sent"));
+                    }
+                    if self.kernels[at].reset && !self.gone[at] {
+                        self.fault = Some(format!("kernel socket {at} was reset"));
+                    }
                     self.flush_kernel(at);
                 }
                 Event::KernelOut(at, seg) => self.egress(at, seg),
@@ -263,12 +237,13 @@ impl World {
     }
 
     fn finished(&self) -> bool {
-        self.peers.iter().all(|peer| peer.tcp.closed() && peer.eof)
-            && self.kernels.iter().all(|kernel| kernel.closed())
+        (0..self.peers.len()).all(|at| {
+            self.removed[at] || self.peers[at].tcp.closed() && self.peers[at].eof && self.kernels[at].closed()
+        })
     }
 
     fn verify(&self) -> Result<(), String> {
-        for (at, peer) in self.peers.iter().enumerate() {
+        for (at, peer) in self.peers.iter().enumerate().filter(|(at, _)| !self.removed[*at]) {
             for (source, legs) in self.legs.iter().enumerate() {
                 if legs.contains(&at) && peer.check.arrived(source) != self.set.messages {
                     let n = peer.check.arrived(source);
@@ -332,11 +307,11 @@ impl World {
                 continue;
             }
             let late = if self.noise(self.set.reorder) { self.rng.below(8_000) } else { 0 };
-            self.at(100 + late, make(seg.clone()));
+            self.at(self.set.latency + late, make(seg.clone()));
         }
     }
 
-    pub(super) fn to_peer(&mut self, at: usize, seg: Seg) {
+    pub(super) fn send_to_peer(&mut self, at: usize, seg: Seg) {
         let (first, seen) = &mut self.wire[at];
         let offset = seg.seq.wrapping_sub(*first) as usize;
         if !seg.data.is_empty() {
@@ -353,8 +328,14 @@ impl World {
         self.travel(|seg| Event::ToPeer(at, seg), seg);
     }
 
-    pub(super) fn to_kernel(&mut self, at: usize, seg: Seg) {
-        if !self.noise(self.set.host_loss) {
+    pub(super) fn pass_to_kernel(&mut self, at: usize, seg: Seg) {
+        let deaf = self.deaf_until[at] > self.now;
+        if !deaf && self.noise(self.set.host_loss) {
+            // A full backlog: it may last.
+            let long = if self.rng.chance(20) { self.rng.below(100_000) } else { 1 };
+            self.deaf_until[at] = self.now + long;
+        }
+        if self.deaf_until[at] <= self.now {
             let delay = self.preemption();
             self.at(delay, Event::ToKernel(at, seg));
         }
@@ -389,6 +370,16 @@ impl World {
 
     fn application(&mut self, at: usize) {
         let now = self.now;
+        if self.gone[at] || at > 2 && self.noise(self.set.abort) {
+            // Again and again, in the place of the keep-alive that finds a lost reset in the end.
+            self.gone[at] = true;
+            self.peers[at].tcp.abort();
+            self.flush_peer(at);
+            if !self.kernels[at].reset {
+                self.at(50_000, Event::Application(at));
+            }
+            return;
+        }
         if self.peers[at].backlog.is_empty() && self.peers[at].written < self.set.messages {
             let large = self.rng.below(1_000) < self.set.large;
             let carry = self.rng.below(1_000) >= self.set.odd;
@@ -401,7 +392,8 @@ impl World {
         let peer = &mut self.peers[at];
         let n = peer.tcp.write(&peer.backlog, now);
         peer.backlog.drain(..n);
-        if peer.backlog.is_empty() && peer.written == self.set.messages && !peer.shut {
+        let delivered = !self.set.patient || peer.tcp.delivered();
+        if peer.backlog.is_empty() && peer.written == self.set.messages && delivered && !peer.shut {
             peer.shut = true;
             peer.tcp.shutdown(now);
         }
@@ -414,13 +406,18 @@ impl World {
             peer.eof = peer.tcp.at_eof();
         }
         self.flush_peer(at);
-        let pause = self.set.pace / 2 + self.rng.below(self.set.pace);
+        let peer = &self.peers[at];
+        let busy = peer.written < self.set.messages && peer.tcp.room() > 0;
+        let pace = if busy { self.set.pace } else { self.set.pace.max(5_000) };
+        let pause = pace / 2 + self.rng.below(pace);
         self.at(pause, Event::Application(at));
     }
 
-    /// The invariants hold after every critical section.
+    /// The invariants hold after every critical section. A broken rule must show in what arrives instead.
     pub(super) fn check(&mut self, at: usize) {
-        if let Some(rule) = self.conns[at].violated() {
+        if let Some(rule) = self.conns[at].violated()
+            && !mutant::any()
+        {
             self.fault = Some(format!("{rule} violated on {at}"));
         }
     }

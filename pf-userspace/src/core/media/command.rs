@@ -20,6 +20,7 @@ use crate::core::{
 impl Switch {
     /// Carries out a command.
     pub fn command(&mut self, now: Time, command: MediaCommand) {
+        self.now = now;
         match command {
             MediaCommand::OpenStream { stream, policy } => self.open_stream(stream, policy),
             MediaCommand::OpenLeg { leg, stream, role, local } => {
@@ -173,6 +174,7 @@ impl Switch {
 
     /// A connection of ours is established.
     pub fn connected(&mut self, now: Time, id: ConnId, peer: Option<std::net::SocketAddr>) {
+        self.now = now;
         let Some(conn) = self.conns.get_mut(id) else { return };
         (conn.up, conn.peer, conn.progress) = (true, peer, now);
         for leg in conn.legs.clone() {
@@ -214,6 +216,7 @@ impl Switch {
         out.extend_from_slice(b"\r\nByte-Range: 1-0/0\r\n");
         end_line(out, &transaction, Flag::Last);
         leg.counters.octets_out += (out.len() - before) as u64;
+        self.interrupt(to);
         self.alarm_at(now + self.limits.silent);
     }
 }

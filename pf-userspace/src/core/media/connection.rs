@@ -117,6 +117,8 @@ pub(super) struct Target {
     pub(super) number: Option<u64>,
     /// The sender's answer depends on it.
     pub(super) primary: bool,
+    /// Body octets that went out in earlier parts, where the chunk was cut.
+    pub(super) cut: u64,
     /// It is written to the deferred frames, not to the outbox.
     pub(super) deferred: bool,
 }

@@ -16,8 +16,8 @@ const LEND_FROM: usize = 4096;
 const MESSAGE_ID_MAX: usize = 256;
 
 impl Switch {
-    /// A frame from `from` begins to be handed on.
-    pub(super) fn begin(&mut self, id: ConnId, from: LegId, head: &Head<'_>) {
+    /// A frame from `from` begins to be handed on; `rest` begins with it.
+    pub(super) fn begin(&mut self, id: ConnId, from: LegId, head: &Head<'_>, rest: &[u8]) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let range = head.byte_range;
         let frame = &mut conn.frame;
@@ -33,6 +33,9 @@ impl Switch {
         frame.total = range.and_then(|r| r.total);
         frame.interruptible = range.is_some_and(|r| r.end.is_none());
         frame.handed = 0;
+        if frame.interruptible {
+            frame.keep_fields(head, rest);
+        }
         frame.answered = head.failure_report != FailureReport::No;
         conn.reading = Reading::Body { fresh: true };
     }
@@ -88,7 +91,8 @@ impl Switch {
         out.extend_from_slice(&rest[head.fields..head.len]);
         leg.counters.octets_out += (out.len() - before) as u64;
         leg.counters.sends_out += 1;
-        let target = Target { conn: to, leg: leg_id, transaction, kept: !live, number, primary, deferred };
+        let target =
+            Target { conn: to, leg: leg_id, transaction, kept: !live, number, primary, cut: 0, deferred };
         if let Some(source) = self.conns.get_mut(id) {
             source.frame.targets.push(target);
         }
@@ -156,12 +160,23 @@ impl Switch {
                 std::mem::swap(&mut source.frame.targets, &mut targets);
                 // Woken when the primary's queue has drained.
                 source.paused |= pause;
+                self.let_control_through(id);
                 return;
             }
             source.frame.targets = targets;
         }
         if let Some(flag) = flag {
             self.finish(now, id, flag);
+        }
+    }
+
+    /// Something may wait behind the piece that was handed on.
+    fn let_control_through(&mut self, id: ConnId) {
+        let mut n = 0;
+        while let Some(target) = self.conns.get(id).and_then(|c| c.frame.targets.get(n)) {
+            let to = target.conn;
+            self.interrupt(to);
+            n += 1;
         }
     }
 
@@ -184,7 +199,7 @@ impl Switch {
             }
         }
         if targets.iter().any(|t| t.number.is_some()) {
-            self.alarm_at(now + self.limits.guard);
+            self.alarm_at(now + self.limits.guard.min(self.limits.silent));
         }
         for target in &targets {
             if !target.deferred {

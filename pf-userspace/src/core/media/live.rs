@@ -83,6 +83,16 @@ impl Live {
         }
     }
 
+    /// Number `n` becomes one part of several; gives what the response to a further part is for.
+    pub(super) fn split(&mut self, n: u64) -> Option<AnswerTo> {
+        let n = n.checked_sub(self.base)? as usize;
+        let sent = self.entries.get_mut(n).filter(|_| self.digests.get(n).is_some_and(|d| *d != 0))?;
+        if let AnswerTo::Sender(sender) = sent.answer {
+            sent.answer = AnswerTo::Part(sender);
+        }
+        Some(sent.answer)
+    }
+
     /// The response to number `n` is nobody's any more.
     pub(super) fn disown(&mut self, n: u64) {
         if let Some(sent) = n.checked_sub(self.base).and_then(|n| self.entries.get_mut(n as usize)) {

@@ -19,6 +19,7 @@ mod binding;
 mod command;
 mod connection;
 mod frame;
+mod interrupt;
 mod leg;
 mod live;
 mod outbox;
@@ -209,6 +210,8 @@ pub struct Switch {
     alarm: Option<Time>,
     /// The last look at the timers.
     looked: Time,
+    /// The time that was told last.
+    now: Time,
 }
 
 impl Switch {
@@ -232,6 +235,7 @@ impl Switch {
             spare: Vec::new(),
             alarm: None,
             looked: Time::ZERO,
+            now: Time::ZERO,
         }
     }
 

@@ -24,6 +24,7 @@ impl Switch {
     /// is given again, with what follows, when more has come or [`Switch::take_ready`] names the connection.
     /// Outboxes may borrow from `input` afterwards ([`Switch::take_borrowing`]).
     pub fn input(&mut self, now: Time, id: ConnId, input: &[u8]) -> usize {
+        self.now = now;
         let mut at = 0;
         while at < input.len() {
             let Some(conn) = self.conns.get(id) else { return input.len() };
@@ -118,15 +119,24 @@ impl Switch {
                 Search::None { .. } | Search::Misplaced { .. } => return self.skip(id, head),
             },
         };
-        let Some(leg) = self.legs.get_mut(from) else { return self.skip(id, head) };
-        leg.counters.reports += 1;
-        leg.counters.octets_in += end as u64;
-        let (role, stream) = (leg.role, leg.stream);
+        let Some((role, stream)) = self.legs.get(from).map(|leg| (leg.role, leg.stream)) else {
+            return self.skip(id, head);
+        };
         let to = self.streams.get(stream).and_then(|stream| match role {
             LegRole::Device => None,
             LegRole::Far => stream.originator,
             LegRole::Originator => stream.far,
         });
+        if let Some(conn) = to.and_then(|to| self.legs.get(to)).and_then(|leg| leg.conn)
+            && self.backlog(conn) > self.limits.high_water.saturating_mul(4)
+        {
+            self.pause(id, conn);
+            return Step::Wait;
+        }
+        if let Some(leg) = self.legs.get_mut(from) {
+            leg.counters.reports += 1;
+            leg.counters.octets_in += end as u64;
+        }
         if let Some(to) = to {
             self.pass_report(to, head, &rest[..end]);
         }

@@ -124,6 +124,7 @@ impl Switch {
 
     /// A connection is gone: closed or reset by the peer, or it never came to be.
     pub fn closed(&mut self, now: Time, id: ConnId) {
+        self.now = now;
         let connected = self.conns.get(id).is_some_and(|c| c.up);
         self.lose(now, id, if connected { LegDown::Closed } else { LegDown::ConnectFailed });
     }

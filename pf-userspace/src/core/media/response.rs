@@ -103,7 +103,9 @@ impl Switch {
         out.extend_from_slice(b"-------");
         out.extend_from_slice(transaction);
         out.extend_from_slice(b"$\r\n");
-        out.len() - before
+        let written = out.len() - before;
+        self.interrupt(id);
+        written
     }
 
     /// A REPORT goes on to a leg: `frame` is all of it.
@@ -130,6 +132,7 @@ impl Switch {
             out.extend_from_slice(&frame[head.fields..frame.len() - end]);
             end_line(out, &transaction, Flag::Last);
             written = out.len() - before;
+            self.interrupt(conn);
         }
         if let Some(leg) = self.legs.get_mut(to) {
             leg.request_lines = lines;

@@ -52,7 +52,7 @@ impl Switch {
             }
         };
         self.count_in(from, head.len, true);
-        self.begin(id, from, head);
+        self.begin(id, from, head, &input[at..]);
         self.add_target(id, from, head, &input[at..], (primary, conn), true);
         let mut copies = std::mem::take(&mut self.copies);
         self.choose_copies(&mut copies, from, head, &input[at + head.len..]);

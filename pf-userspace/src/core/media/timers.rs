@@ -27,7 +27,7 @@ impl Switch {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        (self.alarm, self.looked) = (None, now);
+        (self.alarm, self.looked, self.now) = (None, now, now);
         let conns: Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
         for id in conns {
             self.look_at_connection(now, id);
@@ -80,7 +80,7 @@ impl Switch {
         }
         let next = self.conns.get(id).and_then(|c| c.live.iter().find_map(|sent| sent.at));
         if let Some(at) = next {
-            self.alarm_at(at + guard);
+            self.alarm_at(at + guard.min(silent));
         }
         self.invite(id);
     }

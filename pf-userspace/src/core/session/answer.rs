@@ -2,11 +2,12 @@
 //! ours.
 
 use super::{
-    Session, TRANSACTION, Work,
+    Session, TRANSACTION,
     context::Context,
-    invitation::{CHAT_OFFER, SentInvite},
+    invitation::SentInvite,
     leg::{A, Close, F, LegNo, LegState, OwedAck, Unacked},
-    media::{Reach, own_uri},
+    media::{Reach, own_uri, read_answer},
+    offer::{CHAT_OFFER, parse_offer},
     timer::{self, SessionTimer},
 };
 use crate::core::{
@@ -66,9 +67,7 @@ impl Session {
             return self.far_unwanted(cx, Close::Cancelled);
         };
         self.legs[F].learn(&response.headers);
-        let content_type = response.headers.get("Content-Type");
-        let answered = sdp::split_body(content_type, &response.body).ok().and_then(|body| body.sdp);
-        let answered = answered.and_then(|octets| Some((Sdp::parse(&octets).ok()?, octets)));
+        let answered = read_answer(response.headers.get("Content-Type"), &response.body);
         let Some((answered, octets)) = answered else {
             let failed = self.legs[A].response(502, &cx.config.product);
             cx.respond(asked, failed);
@@ -95,7 +94,7 @@ impl Session {
         let offerless = self.invitation.offerless;
         let text = if offerless { CHAT_OFFER } else { &self.legs[A].theirs };
         // It was read once when the INVITE came.
-        let Ok(offered) = super::invitation::parse_offer(text) else { return };
+        let Ok(offered) = parse_offer(text) else { return };
         self.drop_rejected(cx, answered);
         self.connect_lines(cx, F, answered, |_| SetupAttr::Actpass);
         // Step 4: the answer, with a=setup:passive. An offer of ours must not be passive (RFC 6135 section 4.2.2).
@@ -214,8 +213,10 @@ impl Session {
         stray.flow = self.legs[no].dialog.flow;
         let (ack, hop) = stray.ack(stray.local_cseq);
         cx.sip(SipCommand::Ack { tx, request: ack, hop });
-        let bye = stray.request(Method::Bye);
-        self.send(cx, no, Work::Stray, bye);
+        // Whatever it answers: nothing here depends on it.
+        let (bye, hop) = stray.request(Method::Bye);
+        let tx = cx.ids.client();
+        cx.request(tx, bye, hop);
     }
 
     /// An ACK for a 2xx of ours.
@@ -241,9 +242,8 @@ impl Session {
 
     /// The peer's answer to the offer in our 2xx.
     fn answer_in_ack(&mut self, cx: &mut Context<'_>, no: LegNo, request: &Request) -> bool {
-        let body = sdp::split_body(request.headers.get("Content-Type"), &request.body);
-        let Some(octets) = body.ok().and_then(|body| body.sdp) else { return false };
-        let Ok(answered) = Sdp::parse(&octets) else { return false };
+        let answered = read_answer(request.headers.get("Content-Type"), &request.body);
+        let Some((answered, octets)) = answered else { return false };
         self.legs[no].theirs = octets.to_vec();
         let active = |index: usize| self.ours_were_active(no, index);
         let setups: Vec<SetupAttr> = (0..self.streams.len()).map(active).collect();

@@ -190,8 +190,7 @@ impl Session {
         leg.timer = None;
         leg.unacked = None;
         leg.bye_after_ack = None;
-        self.clients
-            .retain(|_, client| client.leg != no || matches!(client.work, Work::Answered | Work::Stray));
+        self.clients.retain(|_, client| client.leg != no || matches!(client.work, Work::Answered));
         self.say_farewell(cx);
     }
 

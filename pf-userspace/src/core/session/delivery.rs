@@ -5,7 +5,7 @@ use super::{
     context::Context,
     invitation::{SentInvite, device_of},
     leg::{A, Close, F, Leg, LegNo, LegState, OwedAck},
-    media::{Reach, own_uri},
+    media::{Reach, own_uri, read_answer},
     timer,
 };
 use crate::core::{
@@ -126,10 +126,8 @@ impl Session {
         leg.state = LegState::Established;
         leg.owed_ack = response.cseq().map(|(number, _)| OwedAck { tx, number });
         self.ack_owed(cx, no);
-        let body = sdp::split_body(response.headers.get("Content-Type"), &response.body);
-        let octets = body.ok().and_then(|body| body.sdp).unwrap_or_default();
-        let answered =
-            Sdp::parse(&octets).ok().filter(|sdp| sdp.msrp_lines().iter().any(|l| !l.is_rejected()));
+        let answered = read_answer(response.headers.get("Content-Type"), &response.body)
+            .filter(|(sdp, _)| sdp.msrp_lines().iter().any(|line| !line.is_rejected()));
         let unwanted = match (before, &answered) {
             (LegState::Cancelling(why), _) => Some(why),
             _ if !waiting => Some(Close::Ended),
@@ -140,7 +138,7 @@ impl Session {
             self.close_lines(cx, no);
             return self.hang_up(cx, no, None, why);
         }
-        let Some(answered) = answered else { return };
+        let Some((answered, octets)) = answered else { return };
         self.legs[no].theirs = octets.to_vec();
         self.legs[no].timer = Some(timer::agreed(&response.headers, sent.interval, cx.now));
         self.close_refused_lines(cx, no, &answered);

@@ -8,18 +8,19 @@ use super::{
     context::Context,
     leg::{F, Leg},
     media::{Reach, own_uri},
+    offer::offer_of,
+    routing::{destination, max_forwards, next_hop},
+    service::{Service, service},
     timer,
 };
 use crate::core::{
     Time,
     event::{ClientTx, Hop, LegRole, Peer, ServerTx},
-    identity,
-    identity::Identified,
-    mapped_contact,
+    identity::{self, Identified},
     policy::privacy::anonymity_requested,
-    registry::{Icsi, same_address},
-    sdp::{self, Part, Sdp, SdpError, SetupAttr},
-    sip::{Dialog, Headers, Method, NameAddr, Request, Response, Uri, dialog::with_tag},
+    registry::same_address,
+    sdp::{self, Part, Sdp, SetupAttr},
+    sip::{Dialog, Headers, Method, NameAddr, Request, Response, dialog::with_tag},
 };
 
 /// What the originating device asked for, as far as the session needs it later.
@@ -56,7 +57,7 @@ pub(crate) struct SentInvite {
 
 /// Header fields of the INVITE that are said to the far end as the originating device said them: those of step 4.a
 /// and 4.e, and those that RFCs and TS 24.229 define from end to end. Everything else is ours or ends here.
-const END_TO_END: [&str; 28] = [
+const END_TO_END: [&str; 25] = [
     "Conversation-ID",
     "Contribution-ID",
     "InReplyTo-Contribution-ID",
@@ -76,9 +77,6 @@ const END_TO_END: [&str; 28] = [
     "In-Reply-To",
     "Message-ID",
     "Organization",
-    "P-Access-Network-Info",
-    "P-Charging-Function-Addresses",
-    "P-Charging-Vector",
     "Priority",
     "Privacy",
     "Referred-By",
@@ -86,6 +84,10 @@ const END_TO_END: [&str; 28] = [
     "Reply-To",
     "Subject",
 ];
+
+/// Header fields that do not leave the core's trust domain (RFC 7315).
+const IN_TRUST_DOMAIN: [&str; 3] =
+    ["P-Access-Network-Info", "P-Charging-Function-Addresses", "P-Charging-Vector"];
 
 /// Option tags that an INVITE may require of us.
 const SUPPORTED: [&str; 2] = ["timer", "recipient-list-invite"];
@@ -234,13 +236,22 @@ impl Session {
         request.uri.clone_from(&self.invitation.destination);
         let headers = &mut request.headers;
         headers.set("Max-Forwards", max_forwards.to_string());
-        for identity in asserted {
-            headers.push("P-Asserted-Identity", identity);
+        // Straight to the destination, without a core between, is out of the trust domain (RFC 3325 section 5).
+        let trusted = hop.uri != self.invitation.destination;
+        if trusted || !anonymity_requested(received) {
+            for identity in asserted {
+                headers.push("P-Asserted-Identity", identity);
+            }
         }
         // a., e. Conversation-ID, Contribution-ID, InReplyTo-Contribution-ID, Accept-Contact, and what else goes
         // from end to end.
         for name in END_TO_END {
             headers.copy(&received.headers, name);
+        }
+        if trusted {
+            for name in IN_TRUST_DOMAIN {
+                headers.copy(&received.headers, name);
+            }
         }
         // d. Our release, not the client's.
         headers.push("User-Agent", config.product.as_str());
@@ -345,197 +356,6 @@ impl Session {
 
 /// How often an INVITE is repeated because of `422`.
 const MAX_TRIES: u8 = 3;
-
-/// Step 4.h: which service the INVITE is for.
-enum Service {
-    /// P-Preferred-Service of a CPM session (i., ii.), P-Asserted-Service of one (third item), or one that its
-    /// recipient list and feature tags show.
-    Cpm(Icsi),
-    /// P-Asserted-Service of something else.
-    Foreign(String),
-    /// P-Preferred-Service of something else.
-    Preferred(String),
-    /// Nothing says what it is.
-    Unknown,
-}
-
-impl Service {
-    fn is_group(&self) -> bool {
-        matches!(self, Service::Cpm(Icsi::Group))
-    }
-
-    fn asserted(&self) -> Option<String> {
-        match self {
-            Service::Cpm(icsi) => Some(icsi.as_urn().to_owned()),
-            Service::Foreign(value) => Some(value.clone()),
-            Service::Preferred(_) | Service::Unknown => None,
-        }
-    }
-}
-
-fn service(request: &Request, parts: &[Part]) -> Service {
-    let headers = &request.headers;
-    // The whole URN counts here: one of the two begins like the other (AMB-05).
-    if let Some(asserted) = headers.get("P-Asserted-Service") {
-        return Icsi::from_urn(asserted).map_or_else(|| Service::Foreign(asserted.to_owned()), Service::Cpm);
-    }
-    if let Some(preferred) = headers.get("P-Preferred-Service") {
-        return Icsi::from_urn(preferred)
-            .map_or_else(|| Service::Preferred(preferred.to_owned()), Service::Cpm);
-    }
-    // AMB-03: neither is there.
-    let tags: Vec<NameAddr> = ["Accept-Contact", "Contact"]
-        .into_iter()
-        .flat_map(|name| headers.list(name))
-        .filter_map(|value| NameAddr::parse(value).ok())
-        .collect();
-    let tagged = |icsi: Icsi| {
-        ["+g.3gpp.icsi-ref", "g.3gpp.icsi-ref"]
-            .iter()
-            .any(|name| tags.iter().filter_map(|t| t.param(name)).any(|value| icsi.matches_tag(value)))
-    };
-    let lists = parts.iter().any(|part| part.media_type() == "application/resource-lists+xml");
-    match () {
-        () if lists || tagged(Icsi::Group) => Service::Cpm(Icsi::Group),
-        () if tagged(Icsi::Session) => Service::Cpm(Icsi::Session),
-        () => Service::Unknown,
-    }
-}
-
-/// The client's offer.
-struct Offered {
-    sdp: Sdp,
-    octets: Vec<u8>,
-    /// There was none: `sdp` is what we offer on our own.
-    offerless: bool,
-}
-
-/// The session description and the other parts of the body. Lines that we cannot carry are rejected.
-fn offer_of(cx: &mut Context<'_>, request: &Request) -> Result<(Offered, Vec<Part>), Box<Response>> {
-    let body = match sdp::split_body(request.headers.get("Content-Type"), &request.body) {
-        Ok(body) => body,
-        Err(sdp::BodyError::Encoded | sdp::BodyError::Untyped) => {
-            return Err(Box::new(
-                cx.refusal(request, 415).with("Accept", "application/sdp, multipart/mixed"),
-            ));
-        }
-        Err(_) => return Err(Box::new(cx.refusal(request, 400))),
-    };
-    let octets = body.sdp.clone().unwrap_or_default().to_vec();
-    let offerless = body.sdp.is_none();
-    let text = body.sdp.unwrap_or_else(|| Bytes::from_static(CHAT_OFFER));
-    let sdp = parse_offer(&text).map_err(|refusal| Box::new(refusal.response(cx, request)))?;
-    Ok((Offered { sdp, octets, offerless }, body.others))
-}
-
-/// Why an offer is not taken.
-pub(super) enum BadOffer {
-    Malformed,
-    NotAcceptable(&'static str),
-}
-
-impl BadOffer {
-    pub(super) fn response(self, cx: &mut Context<'_>, request: &Request) -> Response {
-        match self {
-            BadOffer::Malformed => cx.refusal(request, 400),
-            BadOffer::NotAcceptable(why) => cx.warning(request, 488, why),
-        }
-    }
-}
-
-/// Reads an offer: at least one m-line must be an MSRP stream that we can carry; MSRP lines that we cannot are
-/// rejected.
-pub(super) fn parse_offer(text: &[u8]) -> Result<Sdp, BadOffer> {
-    let sdp = Sdp::parse(text).map_err(|error| match error {
-        SdpError::Malformed(_) => BadOffer::Malformed,
-        SdpError::NotUtf8 | SdpError::TooLong | SdpError::TooManyLines => {
-            BadOffer::NotAcceptable("Session description not supported")
-        }
-    })?;
-    let lines = sdp.msrp_lines();
-    let bad: Vec<usize> = lines
-        .iter()
-        .filter(|line| !line.is_rejected() && line.anchorable().is_err())
-        .map(|line| line.index)
-        .collect();
-    if lines.iter().all(|line| line.anchorable().is_err()) {
-        return Err(BadOffer::NotAcceptable("No MSRP stream that can be carried"));
-    }
-    Ok(if bad.is_empty() { sdp } else { sdp.rejecting(&bad) })
-}
-
-/// The offer that we make where the client made none: a chat of CPIM messages. Its addresses are replaced.
-pub(super) const CHAT_OFFER: &[u8] = b"v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
-    m=message 9 TCP/MSRP *\r\na=accept-types:message/cpim application/im-iscomposing+xml\r\n\
-    a=accept-wrapped-types:*\r\na=path:msrp://0.0.0.0:9/-;tcp\r\n";
-
-/// Max-Forwards of our INVITE; `None` if it may not be forwarded any more.
-fn max_forwards(request: &Request) -> Option<u32> {
-    match request.headers.get("Max-Forwards") {
-        Some(value) => value.trim().parse::<u32>().unwrap_or(70).min(255).checked_sub(1),
-        None => Some(70),
-    }
-}
-
-/// Where the session goes. Our own address is no destination, unless it stands for somebody else's (step 5 of the
-/// 200 part: a mapped Contact resolves, also after its dialog and a restart).
-fn destination(cx: &Context<'_>, request: &Request) -> Result<String, u16> {
-    let uri = Uri::parse(&request.uri).map_err(|_| 400_u16)?;
-    if !matches!(uri.scheme.as_str(), "sip" | "sips") || !is_ours(cx, &uri) {
-        return Ok(request.uri.clone());
-    }
-    let user = uri.user.as_deref().unwrap_or_default();
-    let original = mapped_contact::decode(&cx.config.secret, user).ok_or(404_u16)?;
-    match Uri::parse(&original) {
-        Ok(uri) if !is_ours(cx, &uri) => Ok(original),
-        _ => Err(404),
-    }
-}
-
-fn is_ours(cx: &Context<'_>, uri: &Uri) -> bool {
-    let port = uri.port.unwrap_or(if uri.scheme == "sips" { 5061 } else { 5060 });
-    cx.config.sip.iter().any(|address| {
-        let bound = address.bound.ip().to_string();
-        address.port == port && (address.host.eq_ignore_ascii_case(&uri.host) || bound == uri.host)
-    })
-}
-
-/// Step 4.k: where our INVITE goes, and its Route header fields. The rest of a trusted core node's Route comes
-/// first, then the configured core, then the destination itself.
-fn next_hop(
-    cx: &Context<'_>,
-    from: &Peer,
-    request: &Request,
-    destination: &str,
-) -> Result<(Hop, Vec<String>), u16> {
-    let to = |uri: &str| Hop { uri: uri.to_owned(), flow: None };
-    let routed = |uri: &str| {
-        let loose = Uri::parse(uri).is_ok_and(|u| u.param("lr").is_some());
-        (to(uri), if loose { vec![format!("<{uri}>")] } else { Vec::new() })
-    };
-    let scheme = Uri::parse(destination).map_err(|_| 400_u16)?.scheme;
-    if !matches!(scheme.as_str(), "sip" | "sips" | "tel") {
-        return cx.config.isf_route.as_deref().map(routed).ok_or(416);
-    }
-    if cx.config.trusted.contains(&from.addr.ip()) {
-        let mut routes: Vec<String> = request.headers.list("Route").map(str::to_owned).collect();
-        let uri = |route: &String| NameAddr::parse(route).ok().map(|r| r.uri);
-        let own =
-            |route: &String| uri(route).and_then(|u| Uri::parse(&u).ok()).is_some_and(|u| is_ours(cx, &u));
-        while routes.first().is_some_and(own) {
-            routes.remove(0);
-        }
-        if let Some(next) = routes.first().and_then(uri) {
-            return Ok((to(&next), routes));
-        }
-    }
-    match (&cx.config.core_route, scheme.as_str()) {
-        (Some(core), _) => Ok(routed(core)),
-        // A number without a core that could route it.
-        (None, "tel") => Err(404),
-        (None, _) => Ok((to(destination), Vec::new())),
-    }
-}
 
 /// What tells the device of a Contact from another one.
 pub(super) fn device_of(contact: &NameAddr) -> String {

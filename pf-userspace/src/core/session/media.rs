@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,7 +15,7 @@ use crate::core::{
     event::{
         LegCounters, LegDown, LegKey, LegRole, MediaCommand, Peer, Setup, StreamKey, StreamPolicy, Transport,
     },
-    sdp::{Sdp, SetupAttr, answer_setup, our_role, remote_leg},
+    sdp::{self, Sdp, SetupAttr, answer_setup, our_role, remote_leg},
     sip::Uri,
 };
 
@@ -253,6 +254,20 @@ impl Session {
         let first = cx.config.msrp.first().map(|address| address.host);
         line.map(|line| line.host).or(first).unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
     }
+}
+
+/// Reads an answer to an offer of ours. Lines that it accepts in a way that we cannot carry count as rejected;
+/// `None` if nothing can be carried because of that, or if it is no session description.
+pub(super) fn read_answer(content_type: Option<&str>, body: &Bytes) -> Option<(Sdp, Bytes)> {
+    let octets = sdp::split_body(content_type, body).ok()?.sdp?;
+    let answered = Sdp::parse(&octets).ok()?;
+    let accepted: Vec<_> = answered.msrp_lines().into_iter().filter(|line| !line.is_rejected()).collect();
+    let bad: Vec<usize> =
+        accepted.iter().filter(|line| line.anchorable().is_err()).map(|line| line.index).collect();
+    if !accepted.is_empty() && bad.len() == accepted.len() {
+        return None;
+    }
+    Some((if bad.is_empty() { answered } else { answered.rejecting(&bad) }, octets))
 }
 
 /// Reason of the BYEs after a media path was lost.

@@ -3,7 +3,8 @@
 //!
 //! One file per clause:
 //!
-//! - `invitation`: 8.2.2.1, from the INVITE received to the INVITE sent
+//! - `invitation`: 8.2.2.1, from the INVITE received to the INVITE sent; with `service` (step 4.h), `routing`
+//!   (step 4.k) and `offer` (5.2.1.2)
 //! - `answer`: 8.2.2.1, from the far end's response to ours, and the ACK
 //! - `delivery`: 8.2.2.1 step 8 with 8.3.2.1, direct delivery to the user's other devices
 //! - `cancel`: 8.2.2.2 (RFC 3261 section 9)
@@ -23,7 +24,10 @@ mod invitation;
 mod leg;
 mod media;
 mod modification;
+mod offer;
 mod passing;
+mod routing;
+mod service;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -94,8 +98,6 @@ enum Work {
     Pass { asker: LegNo, tx: ServerTx, method: PassMethod },
     /// Session refresh (RFC 4028).
     Refresh { invite: bool },
-    /// BYE for a fork's dialog that nobody wants.
-    Stray,
 }
 
 /// Methods that are passed on inside a dialog.
@@ -160,7 +162,7 @@ impl Session {
     pub(crate) fn is_over(&self) -> bool {
         self.farewell.is_none()
             && self.legs.iter().all(Leg::is_closed)
-            && self.clients.values().all(|client| matches!(client.work, Work::Answered | Work::Stray))
+            && self.clients.values().all(|client| matches!(client.work, Work::Answered))
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -274,10 +276,9 @@ impl Session {
                 }
             }
             Work::Pass { asker, tx: waiting, method } => {
-                self.passed_answered(cx, leg, asker, waiting, method, response);
+                self.passed_answered(cx, asker, waiting, method, response);
             }
             Work::Refresh { invite } => self.refresh_answered(cx, tx, leg, invite, response),
-            Work::Stray => {}
         }
     }
 
@@ -289,7 +290,7 @@ impl Session {
                 Some((leg, Work::Invite(_))) if self.legs[leg].state == LegState::Inviting => {
                     self.give_up_invite(cx, leg);
                 }
-                Some((_, Work::Answered | Work::Stray)) => {
+                Some((_, Work::Answered)) => {
                     self.clients.remove(&tx);
                 }
                 Some(_) => self.final_response(cx, tx, &Response::new(408)),

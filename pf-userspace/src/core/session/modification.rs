@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     RINGING, Session, TRANSACTION, Work,
     context::Context,
-    invitation::{check, parse_offer},
+    invitation::check,
     leg::{A, Close, F, LegNo, LegState, OwedAck, Unacked},
+    media::read_answer,
+    offer::parse_offer,
     timer::{self, SessionTimer},
 };
 use crate::core::{
@@ -120,8 +122,7 @@ impl Session {
             | Work::Bye
             | Work::Invite(_)
             | Work::Pass { .. }
-            | Work::Refresh { invite: false }
-            | Work::Stray => false,
+            | Work::Refresh { invite: false } => false,
         };
         leg.asked.is_some() || leg.unacked.is_some() || self.clients.values().any(concerns)
     }
@@ -236,9 +237,8 @@ impl Session {
         if change.invite {
             self.legs[no].owed_ack = response.cseq().map(|(number, _)| OwedAck { tx, number });
         }
-        let body = sdp::split_body(response.headers.get("Content-Type"), &response.body);
-        let octets = body.ok().and_then(|body| body.sdp).unwrap_or_default();
-        let (Ok(answered), Ok(offered)) = (Sdp::parse(&octets), parse_offer(&change.offered)) else {
+        let answered = read_answer(response.headers.get("Content-Type"), &response.body);
+        let (Some((answered, octets)), Ok(offered)) = (answered, parse_offer(&change.offered)) else {
             self.ack_owed(cx, no);
             return self.change_refused(cx, no, &change, &Response::new(500));
         };
@@ -360,12 +360,11 @@ impl Session {
 
     /// The session description in a 2xx to a re-INVITE of our own.
     pub(super) fn refreshed_answer(&mut self, cx: &mut Context<'_>, no: LegNo, response: &Response) {
-        let body = sdp::split_body(response.headers.get("Content-Type"), &response.body);
-        let Some(octets) = body.ok().and_then(|body| body.sdp) else { return };
+        let answered = read_answer(response.headers.get("Content-Type"), &response.body);
+        let Some((answered, octets)) = answered else { return };
         if octets[..] == self.legs[no].theirs[..] || !self.legs[no].is_established() {
             return;
         }
-        let Ok(answered) = Sdp::parse(&octets) else { return };
         self.legs[no].theirs = octets.to_vec();
         self.close_refused_lines(cx, no, &answered);
         self.connect_lines(cx, no, &answered, |_| SetupAttr::Actpass);
@@ -377,7 +376,7 @@ impl Session {
             Work::Change(change) => leg == no || change.asker == no,
             Work::Pass { asker, .. } => leg == no || *asker == no,
             Work::DeviceChange | Work::Refresh { .. } => leg == no,
-            Work::Answered | Work::Bye | Work::Invite(_) | Work::Stray => false,
+            Work::Answered | Work::Bye | Work::Invite(_) => false,
         };
         let waiting: Vec<ClientTx> =
             self.clients.iter().filter(|(_, c)| concerns(c.leg, &c.work)).map(|(tx, _)| *tx).collect();

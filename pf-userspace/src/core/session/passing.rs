@@ -49,6 +49,9 @@ const RESPONSE: [&str; 10] = [
     "Warning",
 ];
 
+/// The most requests of ours that a session may have open before it takes no more from its peers.
+const MAX_PENDING: usize = 128;
+
 impl Session {
     /// Passes a request on to the other side; its answer is waited for.
     pub(super) fn pass(
@@ -66,6 +69,10 @@ impl Session {
         }
         if self.ending || !self.legs[no].is_established() || !self.legs[to].is_established() {
             return cx.refuse(tx, request, 481);
+        }
+        if self.clients.len() >= MAX_PENDING {
+            let busy = cx.refusal(request, 503).with("Retry-After", "5");
+            return cx.respond(tx, busy);
         }
         let hops = request.headers.get("Max-Forwards").and_then(|v| v.trim().parse::<u32>().ok());
         let Some(hops) = hops.unwrap_or(70).min(255).checked_sub(1) else {
@@ -88,7 +95,6 @@ impl Session {
     pub(super) fn passed_answered(
         &mut self,
         cx: &mut Context<'_>,
-        _from: LegNo,
         asker: LegNo,
         tx: ServerTx,
         method: PassMethod,

@@ -194,16 +194,20 @@ fn a_client_that_never_acknowledges_loses_the_session() {
 }
 
 #[test]
-fn a_200_without_description_is_no_answer() {
-    let mut w = World::new();
-    let (tx, far) = w.invite();
-    w.reply(&far, answer(&far, 200, "far").with("Contact", "<sip:bob@10.2.0.1>"));
-    assert_eq!(w.response(tx).status, 502);
-    w.acked(&far);
-    let bye = w.request(Method::Bye);
-    w.reply(&bye, answer(&bye, 200, "far"));
-    w.silent();
-    w.over();
+fn a_200_whose_stream_cannot_be_carried_is_no_answer() {
+    let tls = sdp(1, &chat("10.2.0.1", "ffffffff", "passive").replace("TCP/MSRP", "TCP/TLS/MSRP"));
+    for description in ["", "nonsense", &tls] {
+        let mut w = World::new();
+        let (tx, far) = w.invite();
+        let ok = answer(&far, 200, "far").with("Contact", "<sip:bob@10.2.0.1>");
+        w.reply(&far, if description.is_empty() { ok } else { with_sdp(ok, description) });
+        assert_eq!(w.response(tx).status, 502);
+        w.acked(&far);
+        let bye = w.request(Method::Bye);
+        w.reply(&bye, answer(&bye, 200, "far"));
+        w.silent();
+        w.over();
+    }
 }
 
 // Rows: INV-14

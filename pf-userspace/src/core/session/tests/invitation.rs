@@ -423,3 +423,22 @@ fn an_invite_without_offer_gets_ours_and_answers_in_its_ack() {
     w.pass(60);
     w.over();
 }
+
+// Rows: INV-15
+#[test]
+fn an_anonymous_users_identity_does_not_leave_the_trust_domain() {
+    for (core, privacy, shown) in [(true, true, true), (false, false, true), (false, true, false)] {
+        let mut w = World::configured(|config| {
+            config.core_route = config.core_route.take().filter(|_| core);
+        });
+        let mut received = invite();
+        received.headers.push("P-Access-Network-Info", "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=1");
+        if privacy {
+            received.headers.push("Privacy", "id");
+        }
+        w.receive(received);
+        let sent = w.request(Method::Invite).request;
+        assert_eq!(sent.headers.has("P-Asserted-Identity"), shown, "core {core}, privacy {privacy}");
+        assert_eq!(sent.headers.has("P-Access-Network-Info"), core);
+    }
+}

@@ -85,3 +85,20 @@ fn the_far_end_of_a_session_that_is_not_answered_yet_gets_nothing_through() {
     assert_eq!((refusal.status, refusal.headers.has("Retry-After")), (500, true));
     w.silent();
 }
+
+#[test]
+fn a_peer_that_floods_the_dialog_gets_503() {
+    let mut w = World::with(|policy| policy.direct_delivery = false);
+    let mut call = w.answered();
+    w.said.clear();
+    let flood: Vec<ServerTx> = (0..200).map(|_| w.receive(call.a.request(Method::Info))).collect();
+    assert!(!w.has_response(flood[0]));
+    assert_eq!(w.response(flood[199]).status, 503);
+    w.pass(40);
+    assert!(flood[..100].iter().all(|tx| w.has_response(*tx)));
+    let bye = w.receive(call.a.bye(None));
+    let to_far = w.request(Method::Bye);
+    w.reply(&to_far, answer(&to_far, 200, "far"));
+    assert_eq!(w.response(bye).status, 200);
+    w.over();
+}
