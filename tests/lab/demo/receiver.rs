@@ -73,3 +73,37 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn got(script: &Script, number: usize) -> Received {
+        let sent = script.outgoing(number);
+        Received {
+            message_id: sent.message_id,
+            content_type: sent.content_type,
+            body: sent.body,
+            chunks: Vec::new(),
+            at: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn every_fault_is_counted() {
+        let script = Script::new(1, 4);
+        let mut tally = Tally { seen: vec![false; 4], ..Tally::default() };
+        tally.take(&got(&script, 0), &script);
+        tally.take(&got(&script, 2), &script);
+        tally.take(&got(&script, 2), &script);
+        let mut broken = got(&script, 3);
+        let mut octets = broken.body.to_vec();
+        octets[30] ^= 1;
+        broken.body = octets.into();
+        tally.take(&broken, &script);
+        assert_eq!((tally.received, tally.verified), (4, 3));
+        assert_eq!((tally.reordered, tally.duplicated, tally.altered), (2, 1, 1));
+    }
+}

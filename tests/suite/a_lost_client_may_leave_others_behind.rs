@@ -1,0 +1,57 @@
+//! A BYE that a core node sent because it lost the client (clause 8.2.2.3 step 4).
+
+use anyhow::Result;
+use lab::{
+    actor::Scene,
+    wait::{QUIET, SOON},
+};
+
+const LOST: &str = "SIP;cause=503;text=\"Service Unavailable\"";
+
+// Rows: BYE-10, BYE-38, BYE-49
+#[tokio::test]
+async fn without_another_device_the_bye_goes_on_to_the_far_end() -> Result<()> {
+    let scene = Scene::with(&["UE-A"]).await?;
+    let (mut a, mut far) = scene.call().await?;
+    let (bye, ends) = tokio::join!(a.dialog.bye(Some(LOST)), far.hung_up());
+    assert_eq!(bye?.code(), 200);
+    assert_eq!(ends?.header("Reason"), Some(LOST));
+    far.media.closed(SOON).await?;
+    scene.verify()
+}
+
+// Rows: BYE-10, BYE-38, AMB-16
+#[tokio::test]
+async fn with_another_device_the_session_goes_on_for_it() -> Result<()> {
+    let scene = Scene::with(&["UE-A", "UE-B"]).await?;
+    let (mut a, mut far, mut others) = scene.full_call().await?;
+    assert_eq!(a.dialog.bye(Some(LOST)).await?.code(), 200);
+    a.media.closed(SOON).await?;
+    let b = &mut others[0];
+    let sent = far.media.chat(Scene::BOB, Scene::ALICE, "are you there?").await?;
+    assert_eq!(b.media.message(SOON).await?.body, sent.body);
+    let sent = b.media.chat(Scene::ALICE, Scene::BOB, "on my tablet").await?;
+    assert_eq!(far.media.message(SOON).await?.body, sent.body);
+    assert!(scene.trace.sip("pf", "FAR", "BYE").is_empty());
+    b.media.quiet(QUIET / 4).await?;
+    // The far end can still end it.
+    let (bye, ends) = tokio::join!(far.dialog.bye(None), b.hung_up());
+    assert_eq!(bye?.code(), 200);
+    ends?;
+    scene.verify()
+}
+
+// Rows: BYE-23
+#[tokio::test]
+#[ignore = "takes 32 s: 64*T1 of RFC 3261"]
+async fn a_far_end_that_does_not_answer_its_bye_does_not_hold_the_originator_for_ever() -> Result<()> {
+    let scene = Scene::with(&["UE-A"]).await?;
+    let (mut a, mut far) = scene.call().await?;
+    let mut bye = a.dialog.start_bye(None).await?;
+    let _unanswered = far.dialog.expect("BYE", SOON).await?;
+    assert_eq!(bye.last(SOON * 4).await?.code(), 200);
+    lab::wait::until(SOON, "no session to be left", || {
+        scene.pf.cli_json("sessions").is_ok_and(|list| list.as_array().is_some_and(Vec::is_empty))
+    })
+    .await
+}
