@@ -43,7 +43,6 @@ async fn with_another_device_the_session_goes_on_for_it() -> Result<()> {
 
 // Rows: BYE-23
 #[tokio::test]
-#[ignore = "takes 32 s: 64*T1 of RFC 3261"]
 async fn a_far_end_that_does_not_answer_its_bye_does_not_hold_the_originator_for_ever() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
     let (mut a, mut far) = scene.call().await?;

@@ -7,7 +7,6 @@ use lab::{actor::Scene, sip::SdpOptions, wait::SOON};
 
 // Rows: TMR-01, TMR-02, TMR-05, TMR-07, TMR-08
 #[tokio::test]
-#[ignore = "takes a minute: 90 s is the shortest session interval that RFC 4028 allows"]
 async fn a_session_that_is_not_refreshed_ends() -> Result<()> {
     let scene = Scene::with(&["UE-A", "UE-B"]).await?;
     let calling = scene

@@ -64,7 +64,6 @@ checks! {
 }
 
 #[tokio::test]
-#[ignore = "pf passes a SEND without Message-ID on, and nobody answers it"]
 async fn a_send_without_message_id_is_400() -> Result<()> {
     passes("no-message-id").await
 }

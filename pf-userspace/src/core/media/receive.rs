@@ -87,7 +87,10 @@ impl Switch {
             self.pause(id, id);
             return Step::Wait;
         }
-        if head.fault.is_some() {
+        // Without a Message-ID nobody could tell its chunks and reports from those of others
+        // (RFC 4975 section 7.1.1).
+        let nameless = method == Method::Send && head.ending == Ending::Body && head.message_id.is_none();
+        if head.fault.is_some() || nameless {
             self.refuse(id, head, method, b"400 Bad request");
             return self.skip(id, head);
         }
