@@ -26,12 +26,10 @@ pub(crate) fn run(check: bool) -> Result<()> {
             problems.push(format!("{}:{}: there is no row {}", citation.file, citation.line, citation.row));
         }
     }
-    if !problems.is_empty() {
-        bail!("rows are cited wrongly:\n{}", problems.join("\n"));
-    }
     let made = page::markdown(&groups, &citations);
     let path = shell::root().join(PAGE);
     if check {
+        wrong(&problems)?;
         if fs::read_to_string(&path).unwrap_or_default() != made {
             bail!("{PAGE} is stale: cargo xtask conformance");
         }
@@ -39,5 +37,13 @@ pub(crate) fn run(check: bool) -> Result<()> {
     }
     fs::write(&path, &made).with_context(|| PAGE.to_owned())?;
     eprintln!("{}", page::summary(&groups, &citations));
-    Ok(())
+    wrong(&problems)
+}
+
+/// Fails if rows are cited wrongly; such citations are not on the page.
+fn wrong(problems: &[String]) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    bail!("rows are cited wrongly:\n{}", problems.join("\n"))
 }

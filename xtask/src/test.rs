@@ -10,7 +10,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     shell::run(shell::cargo().args(["build", "--workspace", "--bins"]))?;
     shell::run(
         shell::cargo()
-            .args(["test", "--workspace"])
+            .args(["test", "--workspace", "--no-fail-fast"])
             .args(arguments)
             .env("PF_BIN", shell::target("debug", "pf"))
             // A test that misses a right or a program fails instead of standing aside.

@@ -54,6 +54,9 @@ impl Worker {
             }
             let total = kept + got;
             socket.rest.clear();
+            if got > 0 && !self.switch.is_bound(id) && !self.take_orders_first(id, total) {
+                return;
+            }
             if total > 0 && !self.hand_over(id, total) {
                 self.give(id, total);
             }
@@ -68,6 +71,15 @@ impl Worker {
             }
         }
         self.queue(id);
+    }
+
+    /// The session that a new connection names may have been given out a moment ago: orders come first. The
+    /// buffer may be used on the way; false if the connection is gone.
+    fn take_orders_first(&mut self, id: ConnId, total: usize) -> bool {
+        let octets = self.buffer[..total].to_vec();
+        self.stopping |= !self.orders();
+        self.buffer[..total].copy_from_slice(&octets);
+        self.socket(id).is_some()
     }
 
     /// Gives the first `total` octets of the buffer to the switch, and writes what borrows from them.

@@ -82,6 +82,8 @@ pub(super) struct Worker {
     listeners: Vec<TcpListener>,
     /// Listeners with connections left to accept.
     accepting: Vec<usize>,
+    /// Told to stop.
+    pub(super) stopping: bool,
     /// Accepting failed (no descriptors, no memory): it is tried again after a while.
     exhausted: bool,
     pub(super) colleagues: Colleagues,
@@ -118,6 +120,7 @@ impl Worker {
             listeners,
             accepting: Vec::new(),
             exhausted: false,
+            stopping: false,
             colleagues,
             events,
             switch,
@@ -143,7 +146,7 @@ impl Worker {
             }
             self.now = Time::from_start(self.start.elapsed());
             // First what the core has ordered: a peer may already use what was given out a moment ago.
-            if !self.orders() {
+            if !self.orders() || self.stopping {
                 return;
             }
             for event in &events {
@@ -170,7 +173,7 @@ impl Worker {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.more.is_empty() || (!self.accepting.is_empty() && !self.exhausted) {
+        if self.stopping || !self.more.is_empty() || (!self.accepting.is_empty() && !self.exhausted) {
             return Some(Duration::ZERO);
         }
         let again = self.exhausted.then_some(ACCEPT_AGAIN);
@@ -221,7 +224,7 @@ impl Worker {
     }
 
     /// Carries out orders; false when told to stop.
-    fn orders(&mut self) -> bool {
+    pub(super) fn orders(&mut self) -> bool {
         loop {
             match self.inbox.try_recv() {
                 Ok(Order::Command(command)) => {
@@ -316,7 +319,7 @@ impl Worker {
         }
         if let Some(socket) = self.socket(id) {
             socket.rest = octets;
-            self.read(id);
+            self.queue(id);
         }
     }
 
