@@ -54,7 +54,7 @@ async fn the_far_end_can_still_be_heard_by_the_device_that_is_left() -> Result<(
 
 // Rows: BYE-23
 #[tokio::test]
-#[ignore = "takes 32 s: 64*T1 of RFC 3261"]
+#[ignore = "takes 32 s (64*T1), and pf then sends UE-A no answer"]
 async fn a_far_end_that_does_not_answer_its_bye_does_not_hold_the_originator_for_ever() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
     let (mut a, mut far) = scene.call().await?;
