@@ -297,7 +297,8 @@ impl ServerRequest {
 
 async fn retransmit(agent: Weak<Inner>, key: (String, String), request: Message, to: SocketAddr) {
     let (mut interval, mut total) = (T1, Duration::ZERO);
-    while total < T1_64 {
+    // Timers B and F: after 64*T1 the transaction is given up.
+    while total + interval < T1_64 {
         tokio::time::sleep(interval).await;
         total += interval;
         let Some(agent) = agent.upgrade() else { return };
