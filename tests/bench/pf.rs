@@ -114,7 +114,7 @@ impl Contender for Pf {
         let core = format!("sip:{};transport=tcp", network.far());
         let setting = Setting { core, users: 1, fast_path: self.fast_path, trusted: false };
         let running = start(&self.binary, &setting, &dir.join(self.name))?;
-        network.connect(running.tcp)?;
+        network.connect(running.tcp, 1)?;
         for device in 0..fanout {
             network.register(0, device)?;
         }

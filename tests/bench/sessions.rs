@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Devices of each user beside the one that sends
     #[arg(long, default_value_t = 4)]
     devices: usize,
+    /// Users whose devices share one SIP connection, as behind an access gateway
+    #[arg(long, default_value_t = 20)]
+    users_per_connection: usize,
     /// Body in octets of the messages sent in all sessions at once
     #[arg(long, default_value_t = 1024)]
     body: usize,
@@ -72,7 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         pf::start(&pf::binary(options.pf.as_deref()), &setting, &options.out.join("run/pf-sessions"))?;
     let pids = running.process.pids();
     let started = measure::resident_kib(&pids);
-    network.connect(running.tcp)?;
+    network.connect(running.tcp, sessions.div_ceil(options.users_per_connection.max(1)))?;
     for user in 0..sessions {
         for device in 0..=devices {
             network.register(user, device)?;
@@ -116,8 +119,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         mib(after)
     );
     println!(
-        "set-up, one at a time: {:.0} sessions/s, {:.0} us of pf's CPU each",
-        outcome.set_up_per_second, outcome.set_up_us
+        "{} users share a SIP connection; set-up, one at a time: {:.0} sessions/s, {:.0} us of pf's CPU each",
+        options.users_per_connection, outcome.set_up_per_second, outcome.set_up_us
     );
     println!(
         "one {} B SEND in flight in every session, copied to {} legs: {:.0} SEND/s, {:.1} us of pf's CPU each, p50 {:.0} us",

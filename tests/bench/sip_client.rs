@@ -1,7 +1,7 @@
 //! Sets CPM sessions up through `pf`: the user's devices and the far end, both on TCP, in one thread.
 //!
-//! All devices share one connection to `pf`, as behind an access gateway, so thousands of them need no thousands of
-//! descriptors. Every end is the active side of its leg and connects to the path that `pf` gave it.
+//! Devices share connections to `pf`, as behind an access gateway, so thousands of them need no thousands of descriptors.
+//! Every end is the active side of its leg and connects to the path that `pf` gave it.
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +46,10 @@ struct Invited {
 
 /// Both sides of `pf`.
 pub(crate) struct Network {
+    /// Those of the devices first, in the order of [`Network::connect`].
     conns: Vec<Conn>,
+    /// How many of them are the devices'.
+    gateways: usize,
     listeners: [TcpListener; 2],
     /// Our addresses: devices, far end.
     local: [SocketAddr; 2],
@@ -67,7 +70,15 @@ impl Network {
         let mut salt = [0; 8];
         getrandom::fill(&mut salt).map_err(|error| anyhow::anyhow!("no entropy: {error}"))?;
         let salt = u64::from_be_bytes(salt);
-        Ok(Network { conns: Vec::new(), listeners, local, invited: BTreeMap::new(), counter: 0, salt })
+        Ok(Network {
+            conns: Vec::new(),
+            gateways: 0,
+            listeners,
+            local,
+            invited: BTreeMap::new(),
+            counter: 0,
+            salt,
+        })
     }
 
     /// Where the far end listens for SIP over TCP.
@@ -75,9 +86,13 @@ impl Network {
         self.local[1]
     }
 
-    /// Connects the devices to `pf`'s SIP address over TCP.
-    pub(crate) fn connect(&mut self, pf: SocketAddr) -> Result<()> {
-        self.add(TcpStream::connect(pf).context("SIP over TCP to pf")?)
+    /// Connects the devices to `pf`'s SIP address over TCP, with this many connections that users share evenly.
+    pub(crate) fn connect(&mut self, pf: SocketAddr, connections: usize) -> Result<()> {
+        for _ in 0..connections {
+            self.add(TcpStream::connect(pf).context("SIP over TCP to pf")?)?;
+        }
+        self.gateways = connections;
+        Ok(())
     }
 
     fn add(&mut self, stream: TcpStream) -> Result<()> {
@@ -108,7 +123,7 @@ impl Network {
                  User-Agent: CPM-client/OMA2.2 pf-bench\r\nAllow: INVITE, ACK, BYE, CANCEL, UPDATE, OPTIONS\r\n\
                  {credentials}Content-Length: 0\r\n\r\n"
             );
-            let answer = self.transact(&call, &request)?;
+            let answer = self.transact(number, &call, &request)?;
             match answer.status() {
                 Some(200) => return Ok(()),
                 Some(401) if cseq == 1 => credentials = answer.credentials(&user, &user, "REGISTER", &uri)?,
@@ -146,7 +161,7 @@ impl Network {
              Content-Length: {}\r\n\r\n{sdp}",
             sdp.len()
         );
-        let answer = self.transact(&call, &invite)?;
+        let answer = self.transact(number, &call, &invite)?;
         ensure!(answer.status() == Some(200), "INVITE was answered `{}`", answer.start);
         let (routes, to) = (answer.routes(), answer.header("To").unwrap_or_default());
         let remote = answer.contact().context("200 without Contact")?;
@@ -155,7 +170,7 @@ impl Network {
              From: <sip:{user}@{DOMAIN}>;tag={tag}\r\nTo: {to}\r\nCall-ID: {call}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n",
             self.id("z9hG4bK")
         );
-        self.write(0, ack.as_bytes())?;
+        self.write(number % self.gateways, ack.as_bytes())?;
         let path = answer.path().context("200 without a=path")?.to_owned();
         let sender = bind(&path, &own).context("leg of the sender")?;
         let mut sinks = Vec::new();
@@ -173,9 +188,9 @@ impl Network {
         Ok(Lane { sender, sinks })
     }
 
-    /// Sends a request of the devices' side and waits for its final response.
-    fn transact(&mut self, call: &str, request: &str) -> Result<Message> {
-        self.write(0, request.as_bytes())?;
+    /// Sends a request of a device of user `number` and waits for its final response.
+    fn transact(&mut self, number: usize, call: &str, request: &str) -> Result<Message> {
+        self.write(number % self.gateways, request.as_bytes())?;
         let end = Instant::now() + WAIT;
         loop {
             ensure!(Instant::now() < end, "no answer to `{}`", request.lines().next().unwrap_or_default());
@@ -196,10 +211,10 @@ impl Network {
         }
         let mut wanted = None;
         let mut idle = true;
+        let mut piece = [0; 64 * 1024];
         for at in 0..self.conns.len() {
-            let mut piece = [0; 64 * 1024];
             match self.conns[at].stream.read(&mut piece) {
-                Ok(0) if at == 0 => bail!("pf closed the devices' SIP connection"),
+                Ok(0) if at < self.gateways => bail!("pf closed a SIP connection of the devices"),
                 Ok(n) => {
                     self.conns[at].input.extend_from_slice(&piece[..n]);
                     idle &= n == 0;

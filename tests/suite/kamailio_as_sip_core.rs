@@ -1,4 +1,5 @@
-//! Kamailio as the SIP core between `pf` and the far end: UDP towards `pf`, TCP towards the far end, record-routing on both.
+//! Kamailio as the SIP core between `pf` and the far end. `pf`'s INVITE is longer than 1300 octets and so comes over TCP
+//! (RFC 3261 section 18.1.1); the far end is on UDP: Kamailio record-routes twice, once per transport.
 
 use std::{process::Command, time::Duration};
 
@@ -29,7 +30,7 @@ async fn session() -> Result<Option<Core>> {
     let Some(program) = tool("kamailio", "kamailio")? else { return Ok(None) };
     let (home, core, trace) = (Place::loopback(1), Place::loopback(25), Trace::default());
     let directory = Directory::new("kamailio")?;
-    let far = Party::start("FAR", &Place::loopback(9), Transport::Tcp, Scene::BOB, &trace)?;
+    let far = Party::start("FAR", &Place::loopback(9), Transport::Udp, Scene::BOB, &trace)?;
     let address = free_address(&core)?;
     let config = include_str!("../neighbours/kamailio_core.cfg")
         .replace("HOST", &core.ip.to_string())
