@@ -173,7 +173,7 @@ fn one(
         failed: failed.max(calls.saturating_sub(good)),
         seconds: elapsed,
         completed_per_second: good as f64 / elapsed,
-        pf_us: (after - before) as f64 / 1000.0 / calls as f64,
+        pf_us: after.saturating_sub(before) as f64 / 1000.0 / calls as f64,
         pf_resident_kib: measure::resident_kib(&pids),
     })
 }

@@ -416,3 +416,7 @@ impl Sink {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "load_notices.rs"]
+mod notices;

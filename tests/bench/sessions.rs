@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let registered = measure::resident_kib(&pids);
     let (begin, cpu) = (Instant::now(), measure::run_time(&pids));
     let lanes = (0..sessions).map(|user| network.session(user, devices)).collect::<Result<Vec<_>>>()?;
-    let (took, cpu) = (begin.elapsed().as_secs_f64(), measure::run_time(&pids) - cpu);
+    let (took, cpu) = (begin.elapsed().as_secs_f64(), measure::run_time(&pids).saturating_sub(cpu));
     let live = measure::resident_kib(&pids);
     let mut load = Load::new(lanes)?;
     let (warm_up, window) =
