@@ -19,7 +19,8 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
+    time::timeout,
 };
 
 use crate::{
@@ -40,6 +41,10 @@ use crate::{
 
 /// Questions of the admin socket that may wait for the core.
 const QUERIES: usize = 16;
+
+/// How long the peers may take to answer our last BYEs: most answer within a round trip, and no process manager
+/// loses patience that soon.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Reads the configuration and serves until SIGTERM or SIGINT.
 pub fn run(file: &Path) -> anyhow::Result<()> {
@@ -106,7 +111,8 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
     let core = Shard::new(core_config, Box::new(OsEntropy));
     let start = Instant::now();
     let (queries, asked) = mpsc::channel(QUERIES);
-    let inputs = shard::Inputs { sip, media, queries: asked };
+    let (shut_down, told) = oneshot::channel();
+    let inputs = shard::Inputs { sip, media, queries: asked, shut_down: told };
     let mut core = tokio::spawn(shard::run(core, shells.clone(), inputs, start));
     let views = views::Views { core: queries, shells: shells.clone(), start, fast_path: config.fast_path };
     let admin = AdminServer::start(&config.admin.socket, views).context("admin.socket")?;
@@ -121,6 +127,16 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
         },
     };
     drop(admin);
+    if ended.is_ok() && shut_down.send(()).is_ok() {
+        // All sessions end; a second signal, or peers that are silent, cut that short.
+        tokio::select! {
+            late = timeout(FAREWELL, &mut core) => if late.is_err() {
+                tracing::warn!("some peers have not answered their BYE");
+            },
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
     core.abort();
     tracing::info!(signal = ended.as_ref().ok(), "stopped");
     ended.map(drop)

@@ -22,6 +22,8 @@ pub struct Shard {
     limits: Limits,
     sessions: BTreeMap<u64, Session>,
     index: Index,
+    /// It takes no new sessions any more.
+    closing: bool,
 }
 
 /// What a shard takes at most.
@@ -67,6 +69,7 @@ impl Shard {
             limits,
             sessions: BTreeMap::new(),
             index: Index::default(),
+            closing: false,
         }
     }
 
@@ -90,6 +93,24 @@ impl Shard {
     pub fn deadline(&self) -> Option<Time> {
         let sessions = self.index.deadlines.first().map(|(time, _)| *time);
         sessions.into_iter().chain(self.registry.deadline()).min()
+    }
+
+    /// Ends all sessions, because the process is about to end: a BYE on every leg, `503` to who still waits for an
+    /// answer. From now on an INVITE is answered `503` too. What the peers answer is to be handed in as before;
+    /// all is said when [`Shard::has_sessions`] is false.
+    pub fn shut_down(&mut self, now: Time) -> Vec<Command> {
+        self.closing = true;
+        let ids: Vec<u64> = self.sessions.keys().copied().collect();
+        let mut commands = Vec::new();
+        for id in ids {
+            commands.extend(self.with_session(now, id, Session::shut_down));
+        }
+        commands
+    }
+
+    /// Is there a session, be it one that is ending?
+    pub fn has_sessions(&self) -> bool {
+        !self.sessions.is_empty()
     }
 
     /// The sessions, oldest first.
@@ -156,7 +177,7 @@ impl Shard {
     }
 
     fn invite(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
-        if self.sessions.len() >= self.limits.sessions {
+        if self.closing || self.sessions.len() >= self.limits.sessions {
             return self.answer(now, |cx| {
                 let response = cx.refusal(request, 503).with("Retry-After", "10");
                 cx.respond(tx, response);
@@ -177,7 +198,7 @@ impl Shard {
         let response = self.registry.register(now, self.entropy.as_mut(), request, from);
         let registered = response.is_success();
         let mut commands = vec![Command::Sip(SipCommand::Respond { tx, response })];
-        if registered && self.config.policy.late_devices {
+        if registered && self.config.policy.late_devices && !self.closing {
             commands.extend(self.invite_late(now, request));
         }
         commands

@@ -100,12 +100,16 @@ pub(super) struct Inputs {
     pub(super) media: mpsc::UnboundedReceiver<MediaEvent>,
     /// From the admin socket.
     pub(super) queries: mpsc::Receiver<CoreQuery>,
+    /// Comes when all sessions shall end.
+    pub(super) shut_down: oneshot::Receiver<()>,
 }
 
-/// Runs until a shell ends, which it does not do by itself: then the process has to end too.
+/// Runs until it was told to end and all sessions have ended. A shell that ends, which it does not do by itself,
+/// ends it too.
 pub(super) async fn run(mut shard: Shard, shells: Shells, mut inputs: Inputs, start: Instant) {
     let mut past = Past::default();
-    loop {
+    let mut ending = false;
+    while !ending || shard.has_sessions() {
         let deadline = shard.deadline().map(|at| tokio::time::Instant::from_std(start + at.since_start()));
         let event = tokio::select! {
             event = inputs.sip.recv() => match event {
@@ -120,16 +124,26 @@ pub(super) async fn run(mut shard: Shard, shells: Shells, mut inputs: Inputs, st
                 None => return,
             },
             () = sleep_until(deadline) => Event::Tick,
+            _ = &mut inputs.shut_down, if !ending => {
+                ending = true;
+                let commands = shard.shut_down(now(start));
+                carry_out(&shells, commands);
+                continue;
+            }
             Some(query) = inputs.queries.recv() => {
                 answer(&shard, query, now(start), &past);
                 continue;
             }
         };
-        for command in shard.handle(now(start), event) {
-            match command {
-                Command::Media(command) => shells.relay.command(command),
-                Command::Sip(command) => shells.sip.command(command),
-            }
+        carry_out(&shells, shard.handle(now(start), event));
+    }
+}
+
+fn carry_out(shells: &Shells, commands: Vec<Command>) {
+    for command in commands {
+        match command {
+            Command::Media(command) => shells.relay.command(command),
+            Command::Sip(command) => shells.sip.command(command),
         }
     }
 }

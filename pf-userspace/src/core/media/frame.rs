@@ -235,7 +235,7 @@ impl Switch {
                 if stream.chunked.len() >= self.limits.chunked_messages {
                     stream.chunked.pop_front();
                 }
-                let legs = targets.iter().filter(|t| !t.primary).map(|t| t.leg).collect();
+                let legs = targets.iter().map(|t| t.leg).collect();
                 let message_id = frame.message_id.clone();
                 stream.chunked.push_back(Chunked { from, message_id, legs, touched: now });
                 self.alarm_at(now + self.limits.chunks);

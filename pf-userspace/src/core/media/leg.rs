@@ -39,7 +39,7 @@ pub(super) enum Gone {
 pub(super) struct Chunked {
     pub(super) from: LegId,
     pub(super) message_id: Vec<u8>,
-    /// The legs that got its first chunk, the primary excluded.
+    /// The legs that got its first chunk, the primary among them.
     pub(super) legs: Vec<LegId>,
     pub(super) touched: Time,
 }

@@ -2,11 +2,18 @@
 
 use pf_common::msrp::{Ending, FailureReport, Head, Method, Search, find_end};
 
-use super::{ConnId, LegId, Switch, leg::Gone, receive::Step};
+use super::{
+    ConnId, LegId, Switch,
+    leg::{Gone, Leg, Stream},
+    receive::Step,
+};
 use crate::core::{
     event::{LegDown, LegRole},
     time::Time,
 };
+
+/// A frame's head, and what is at hand of its body.
+type Frame<'a> = (&'a Head<'a>, &'a [u8]);
 
 /// What stands in the way of a frame.
 enum Primary {
@@ -42,20 +49,21 @@ impl Switch {
         let complete = || {
             matches!(find_end(&input[at + head.len..], head.transaction.as_bytes(), true), Search::End { .. })
         };
-        let (primary, conn) = match self.primary(now, id, from, at > 0, complete) {
-            Primary::Ready(leg, conn) => (leg, conn),
-            Primary::Wait => return Step::Wait,
-            Primary::Refused(status) => {
-                self.count_in(from, head.len, true);
-                self.refuse(id, head, Method::Send, status);
-                return self.skip(id, head);
-            }
-        };
+        let (primary, conn) =
+            match self.primary(now, id, from, at > 0, (head, &input[at + head.len..]), complete) {
+                Primary::Ready(leg, conn) => (leg, conn),
+                Primary::Wait => return Step::Wait,
+                Primary::Refused(status) => {
+                    self.count_in(from, head.len, true);
+                    self.refuse(id, head, Method::Send, status);
+                    return self.skip(id, head);
+                }
+            };
         self.count_in(from, head.len, true);
         self.begin(id, from, head, &input[at..]);
         self.add_target(id, from, head, &input[at..], (primary, conn), true);
         let mut copies = std::mem::take(&mut self.copies);
-        self.choose_copies(&mut copies, from, head, &input[at + head.len..]);
+        self.choose_copies(&mut copies, from, primary, (head, &input[at + head.len..]));
         for leg in copies.drain(..) {
             if let Some(conn) = self.legs.get(leg).and_then(|l| l.conn) {
                 self.add_target(id, from, head, &input[at..], (leg, conn), false);
@@ -67,7 +75,13 @@ impl Switch {
 
     /// The legs that get a copy: for a first chunk all that the stream's policy names and that accept the
     /// message, for a further chunk those that got the first (RFC 7701 section 6.1).
-    fn choose_copies(&mut self, copies: &mut Vec<LegId>, from: LegId, head: &Head<'_>, body: &[u8]) {
+    fn choose_copies(
+        &mut self,
+        copies: &mut Vec<LegId>,
+        from: LegId,
+        primary: LegId,
+        (head, body): Frame<'_>,
+    ) {
         let Some(source) = self.legs.get(from) else { return };
         let Some(stream) = self.streams.get(source.stream) else { return };
         if head.byte_range.is_some_and(|range| range.start > 1) {
@@ -85,6 +99,9 @@ impl Switch {
         }
         copies.retain(|id| {
             let conns = &self.conns;
+            if *id == primary {
+                return false;
+            }
             let Some(leg) = self.legs.get_mut(*id) else { return false };
             if leg.remote.is_none() || !leg.conn.and_then(|c| conns.get(c)).is_some_and(|c| c.up) {
                 return false;
@@ -102,6 +119,36 @@ impl Switch {
         }
     }
 
+    /// The device that takes the place of an originator that is gone (AMB-16): the first one, in order of
+    /// invitation, that is connected and accepts the message; of a further chunk, that got the first one too.
+    /// `Err` is the answer where there is none.
+    fn heir(&self, stream: &Stream, from: LegId, (head, body): Frame<'_>) -> Result<LegId, &'static [u8]> {
+        let known = |leg: &Leg| leg.remote.is_some();
+        let mut present = stream.devices.iter().copied().filter(|id| self.legs.get(*id).is_some_and(known));
+        let Some(first) = present.clone().next() else { return Err(b"481 Session has ended") };
+        let up =
+            |id: &LegId| self.legs.get(*id).and_then(|l| self.conns.get(l.conn?)).is_some_and(|conn| conn.up);
+        let further = head.byte_range.is_some_and(|range| range.start > 1);
+        let message_id = head.message_id.unwrap_or(&[]);
+        let message = stream.chunked.iter().find(|m| further && m.from == from && m.message_id == message_id);
+        if !present.clone().any(|id| up(&id)) {
+            // Its connection is still to come.
+            return Ok(first);
+        }
+        let fits = |id: &LegId| {
+            up(id)
+                && match message {
+                    Some(message) => message.legs.contains(id),
+                    None => self.legs.get(*id).is_some_and(|leg| leg.accepts(head, body)),
+                }
+        };
+        match (present.find(fits), message) {
+            (Some(heir), _) => Ok(heir),
+            (None, Some(_)) => Err(b"481 Who got its beginning is gone"),
+            (None, None) => Err(b"415 No device accepts this"),
+        }
+    }
+
     /// The primary leg for what comes from `from`, if the frame may begin now. `later`: other frames came
     /// before it in the same input; `complete`: all of it is at hand.
     fn primary(
@@ -110,6 +157,7 @@ impl Switch {
         id: ConnId,
         from: LegId,
         later: bool,
+        frame: Frame<'_>,
         complete: impl FnOnce() -> bool,
     ) -> Primary {
         let Some((role, stream_id)) = self.legs.get(from).map(|l| (l.role, l.stream)) else {
@@ -122,6 +170,12 @@ impl Switch {
             return Primary::Refused(b"403 Not allowed here");
         }
         let (leg, gone) = match role {
+            LegRole::Far if stream.originator_gone.is_some() && !stream.devices.is_empty() => {
+                match self.heir(stream, from, frame) {
+                    Ok(heir) => (Some(heir), None),
+                    Err(status) => return Primary::Refused(status),
+                }
+            }
             LegRole::Far => (stream.originator, stream.originator_gone),
             LegRole::Device | LegRole::Originator => (stream.far, stream.far_gone),
         };

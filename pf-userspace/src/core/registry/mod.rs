@@ -7,6 +7,7 @@ mod address;
 mod device;
 pub(crate) mod digest;
 mod gruu;
+mod preferences;
 mod register;
 pub mod suitable;
 mod third_party;
@@ -26,6 +27,7 @@ use super::{
 
 pub use address::{address_key, same_address, same_contact};
 pub use device::{Device, same_urn};
+pub use preferences::Preferences;
 pub use suitable::{Icsi, suitable};
 
 use digest::{Asker, Authenticator};

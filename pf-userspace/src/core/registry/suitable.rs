@@ -6,7 +6,7 @@ use crate::core::{
     sip::NameAddr,
 };
 
-use super::{Device, Registry, address::unescape};
+use super::{Device, Preferences, Registry, address::unescape};
 
 /// The CPM services that a device registers for: IMS communication service identifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +57,15 @@ impl Icsi {
 }
 
 /// The user's devices that shall get copies of a session, in order of registration: all that are registered for the
-/// service, take INVITEs and have a release that `rule` admits, but not the one that started the session. That one
-/// is known by the Contact of its INVITE (instance, else GRUU, else URI); failing that, by where the INVITE came
+/// service, take INVITEs, have a release that `rule` admits and the capabilities that the INVITE asks for
+/// (`preferences`), but not the one that started the session. That one is known by the Contact of its INVITE (instance, else GRUU, else URI); failing that, by where the INVITE came
 /// from.
 pub fn suitable<'a>(
     registry: &'a Registry,
     aor: &str,
     icsi: Icsi,
     rule: Option<VersionRule>,
+    preferences: &Preferences,
     originator_contact: &str,
     from: &Peer,
 ) -> Vec<&'a Device> {
@@ -74,6 +75,7 @@ pub fn suitable<'a>(
         device.supports(icsi)
             && device.allows_invite()
             && rule.is_none_or(|rule| rule.admits(device.user_agent.as_deref()))
+            && preferences.admit(device)
     };
     let others = devices.iter().enumerate().filter(|(index, _)| Some(*index) != originator);
     others.map(|(_, device)| device).filter(fits).copied().collect()

@@ -1,5 +1,7 @@
 //! Clause 8.2.2.3: who said BYE, why, and who hears of it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -8,6 +10,7 @@ use super::{
     leg::{A, Close, F, LegNo, LegState},
 };
 use crate::core::{
+    Time,
     event::{LegRole, ServerTx},
     sip::{
         Method, Request,
@@ -15,12 +18,28 @@ use crate::core::{
     },
 };
 
-/// A BYE that is answered when the leg it was passed on to has answered (steps 1.e, 2.d).
+/// How long a BYE waits at most for the answer of the leg it was passed on to. Who sent it gives up after 64*T1,
+/// 32 s (timer F, RFC 3261 section 17.1.2.2), counted from before it reached us, and our own timer F on the other
+/// leg starts later still: so we answer 2 s before that, which leaves room for the way and for a lost 200.
+pub(super) const FAREWELL: Duration = Duration::from_secs(30);
+
+/// Why all sessions end with the process: for the peers we are a node of the core that fails (clause 8.2.2.3).
+const SHUTTING_DOWN: &str = "SIP;cause=503;text=\"Service Unavailable\"";
+
+/// A BYE that is answered when the leg it was passed on to has answered (steps 1.e, 2.d), or will not in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Farewell {
     tx: ServerTx,
     from: LegNo,
     awaits: LegNo,
+    until: Time,
+}
+
+impl Farewell {
+    /// When it is answered in any case.
+    pub(super) fn until(&self) -> Time {
+        self.until
+    }
 }
 
 /// Which of the clause's steps a BYE leads to.
@@ -96,7 +115,7 @@ impl Session {
         // b. Media and BYE to each connected device.
         self.devices_leave(cx, reason);
         // d. BYE to the other CPM entity; e. its answer is waited for; f. then all media.
-        self.farewell = Some(Farewell { tx, from: A, awaits: F });
+        self.farewell = Some(Farewell { tx, from: A, awaits: F, until: cx.now + FAREWELL });
         self.hang_up(cx, F, reason, Close::Ended);
     }
 
@@ -108,7 +127,7 @@ impl Session {
         self.hang_up(cx, A, reason, Close::Ended);
         self.devices_leave(cx, reason);
         // d. Its answer is waited for; e. then all media goes.
-        self.farewell = Some(Farewell { tx, from: F, awaits: A });
+        self.farewell = Some(Farewell { tx, from: F, awaits: A, until: cx.now + FAREWELL });
     }
 
     /// Step 4: the core lost the served client.
@@ -138,6 +157,19 @@ impl Session {
         for no in 0..self.legs.len() {
             self.hang_up(cx, no, reason, why);
         }
+    }
+
+    /// The process ends: nobody shall be left with a session that leads nowhere.
+    pub(crate) fn shut_down(&mut self, cx: &mut Context<'_>) {
+        if self.ending {
+            return;
+        }
+        if self.legs[A].state == LegState::Inviting {
+            self.abandon(cx, 503, Some(SHUTTING_DOWN), Close::Ended);
+        } else {
+            self.end(cx, Some(SHUTTING_DOWN), Close::Ended);
+        }
+        self.settle(cx);
     }
 
     /// Ends one leg, whatever its state: CANCEL, or BYE as soon as RFC 3261 section 15 allows it.
@@ -194,10 +226,11 @@ impl Session {
         self.say_farewell(cx);
     }
 
-    /// Steps 1.e, 2.d: the 200 to the BYE, once the other side has answered ours; steps 1.f, 2.e: all media.
+    /// Steps 1.e, 2.d: the 200 to the BYE, once the other side has answered ours or is too late (AMB-39);
+    /// steps 1.f, 2.e: all media.
     pub(super) fn say_farewell(&mut self, cx: &mut Context<'_>) {
-        let Some(Farewell { tx, from, awaits }) = self.farewell else { return };
-        if !self.legs[awaits].is_closed() {
+        let Some(Farewell { tx, from, awaits, until }) = self.farewell else { return };
+        if !self.legs[awaits].is_closed() && cx.now < until {
             return;
         }
         self.farewell = None;

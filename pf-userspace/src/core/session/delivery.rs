@@ -10,7 +10,7 @@ use super::{
 };
 use crate::core::{
     event::{ClientTx, LegRole},
-    registry::{Device, Icsi, suitable},
+    registry::{Device, Icsi, Preferences, suitable},
     sdp::{self, Sdp, SetupAttr},
     sip::{Dialog, Method, NameAddr, Response, dialog::with_tag},
 };
@@ -30,8 +30,9 @@ impl Session {
         let originator = self.invitation.headers.get("Contact").unwrap_or_default();
         let (user, from) = (&self.invitation.user, &self.invitation.from);
         let rule = cx.config.policy.client_version;
-        let devices: Vec<Device> =
-            suitable(cx.registry, user, icsi, rule, originator, from).into_iter().cloned().collect();
+        let preferences = Preferences::read(&self.invitation.headers);
+        let devices = suitable(cx.registry, user, icsi, rule, &preferences, originator, from);
+        let devices: Vec<Device> = devices.into_iter().cloned().collect();
         for device in devices {
             let name = device_name(&device);
             let invited = |leg: &Leg| leg.role == LegRole::Device && leg.device == name && !leg.is_closed();

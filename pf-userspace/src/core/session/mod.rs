@@ -155,7 +155,8 @@ impl Session {
         let acks = self.legs.iter().filter_map(|leg| leg.unacked.map(|unacked| unacked.until));
         let timers = self.legs.iter().filter(|leg| leg.is_established());
         let timers = timers.filter_map(|leg| leg.timer.as_ref().map(timer::SessionTimer::deadline));
-        clients.chain(acks).chain(timers).min()
+        let farewell = self.farewell.as_ref().map(Farewell::until);
+        clients.chain(acks).chain(timers).chain(farewell).min()
     }
 
     /// Is everything said and released?

@@ -23,7 +23,8 @@ fn three() -> Lab {
 }
 
 fn names(lab: &Lab, icsi: Icsi, rule: Option<VersionRule>, contact: &str, from: &Peer) -> String {
-    let devices = suitable(&lab.registry, "tel:+1555ann", icsi, rule, contact, from);
+    let any = Preferences::default();
+    let devices = suitable(&lab.registry, "tel:+1555ann", icsi, rule, &any, contact, from);
     devices.iter().map(|device| &device.contact[4..5]).collect()
 }
 
@@ -68,6 +69,87 @@ fn a_required_release_leaves_older_devices_out() {
     lab.register_as("ann", at(0), &request, &from);
     assert_eq!(names(&lab, Icsi::Session, Some(VersionRule::Minimum(release(1, 0))), contact, &from), "bc");
     assert_eq!(names(&lab, Icsi::Session, None, contact, &from), "bcd");
+}
+
+/// Devices of Ann that match these values of Accept-Contact and Reject-Contact.
+fn preferred(lab: &Lab, accept: &[&str], reject: &[&str]) -> String {
+    let mut request = register("ann", 1, &[]);
+    accept.iter().for_each(|value| request.headers.push("Accept-Contact", *value));
+    reject.iter().for_each(|value| request.headers.push("Reject-Contact", *value));
+    let preferences = Preferences::read(&request.headers);
+    let from = udp("203.0.113.1:1");
+    let devices = suitable(&lab.registry, "tel:+1555ann", Icsi::Session, None, &preferences, "", &from);
+    devices.iter().map(|device| &device.contact[4..5]).collect()
+}
+
+// Rows: REG-06
+#[test]
+fn the_invites_caller_preferences_choose_among_the_devices() {
+    let mut lab = Lab::new(config());
+    for (n, features) in [
+        ("a", "video;audio;+g.example.size=\"#>=100\";+g.example.place=\"<Home>\";language=\"en,de\""),
+        ("b", "audio;video=\"FALSE\";mobility=\"fixed\";+g.example.size=\"#1:50\";language=\"!en\""),
+        ("c", "methods=\"INVITE,BYE\""),
+    ] {
+        let contact = format!("<sip:{n}@192.0.2.9>;+sip.instance=\"<urn:uuid:{n}>\";{CPM};{features}");
+        let mut request = register("ann", 1, &[("Contact", &contact)]);
+        request.headers.set("Call-ID", format!("call-{n}"));
+        assert_eq!(lab.register_as("ann", at(0), &request, &udp("192.0.2.9:5060")).status, 200);
+    }
+    let icsi = "+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.session\"";
+    for (accept, others) in [
+        // Wishes choose nothing.
+        ("*;video", "abc"),
+        ("*;video;explicit", "abc"),
+        // Filters do; who says nothing of a tag passes unless it has to.
+        ("*;video;require", "ac"),
+        ("*;video;require;explicit", "a"),
+        ("*;Video=\"true\";Require;Explicit", "a"),
+        ("*;video=\"!TRUE\";require;explicit", "b"),
+        ("*;audio;require;explicit", "ab"),
+        ("*;audio;mobility=\"fixed,mobile\";require;explicit", "b"),
+        ("*;mobility=\"!fixed\";require;explicit", ""),
+        ("*;language=\"de\";require;explicit", "ab"),
+        ("*;language=\"en\";require;explicit", "a"),
+        ("*;+g.example.size=\"#=120\";require;explicit", "a"),
+        ("*;+g.example.size=\"#40:200\";require;explicit", "ab"),
+        ("*;+g.example.size=\"#<=0\";require;explicit", ""),
+        ("*;+g.example.size=\"!#1:60\";require;explicit", "a"),
+        ("*;+g.example.place=\"<Home>\";require;explicit", "a"),
+        ("*;+g.example.place=\"<home>\";require;explicit", ""),
+        ("*;+g.example.unheard-of;require;explicit", ""),
+        ("*;methods=\"INVITE\";require;explicit", "c"),
+        // What names a device of somebody else, and what is no capability.
+        ("*;+sip.instance=\"<urn:uuid:bob>\";require;explicit", "abc"),
+        ("*;q=0.3;require;explicit", "abc"),
+        ("nonsense", "abc"),
+        (&format!("*;{icsi};require;explicit"), "abc"),
+        (&format!("*;{};require", icsi.replace("session", "session.group")), ""),
+    ] {
+        assert_eq!(preferred(&lab, &[accept], &[]), others, "{accept}");
+    }
+    // Every filter counts, in one header or in several.
+    let (video, mobile) = ("*;video;require", "*;audio;require;explicit");
+    assert_eq!(preferred(&lab, &[video, mobile], &[]), "a");
+    assert_eq!(preferred(&lab, &[&format!("{video}, {mobile}")], &[]), "a");
+    // Who says nothing of a tag is not rejected for it.
+    assert_eq!(preferred(&lab, &[], &["*;video"]), "bc");
+    assert_eq!(preferred(&lab, &[], &["*;video;mobility=\"fixed\""]), "abc");
+    assert_eq!(preferred(&lab, &[], &["*;audio", "*;methods=\"BYE\""]), "");
+    assert_eq!(preferred(&lab, &[video], &["*;audio"]), "c");
+}
+
+// Rows: AMB-05
+#[test]
+fn a_device_registered_for_groups_meets_a_demand_for_sessions() {
+    let mut lab = Lab::new(config());
+    let contact = format!("<sip:a@192.0.2.9>;{}", CPM.replace("session", "session.group"));
+    let request = register("ann", 1, &[("Contact", &contact)]);
+    assert_eq!(lab.register_as("ann", at(0), &request, &udp("192.0.2.9:5060")).status, 200);
+    let session =
+        "*;+g.3gpp.icsi-ref=\"urn%3aurn-7%3a3gpp-service.ims.icsi.oma.cpm.session\";require;explicit";
+    assert_eq!(preferred(&lab, &[session], &[]), "a");
+    assert_eq!(preferred(&lab, &[&session.replace("session", "sess")], &[]), "");
 }
 
 // Rows: REG-03, REG-13
@@ -187,6 +269,14 @@ proptest! {
         lab.registry.expire(at(now + 200));
         prop_assert!(lab.registry.view(at(now)).is_empty());
         lab.assert_consistent();
+    }
+
+    #[test]
+    fn any_preference_is_survived(
+        accept in "(\\*|;|,|=|\"|<|>|!|#|:|audio|require|[+]g.x|[0-9.-]{1,3}|\\PC){0,20}",
+    ) {
+        let lab = three();
+        let _ = preferred(&lab, &[&accept], &[&accept]);
     }
 
     #[test]

@@ -65,6 +65,32 @@ fn a_silent_far_end_does_not_keep_the_client_waiting_for_ever() {
     }
 }
 
+// Rows: BYE-23, AMB-39
+#[test]
+fn whoever_leaves_is_answered_before_its_own_timer_f() {
+    for far_leaves in [false, true] {
+        let mut w = World::with(|policy| policy.direct_delivery = false);
+        let mut call = w.answered();
+        let bye = if far_leaves { call.f.bye(None) } else { call.a.bye(None) };
+        let bye = w.receive(bye);
+        let passed_on = w.request(Method::Bye);
+        w.pass(29);
+        assert!(!w.has_response(bye), "the other side may still answer");
+        w.pass(1);
+        assert_eq!(w.response(bye).status, 200, "64*T1 are 32 s");
+        assert_eq!(w.media().last().map(String::as_str), Some("close stream"));
+        // Our own BYE goes on till its timer F; a late answer changes nothing.
+        w.pass(1);
+        if far_leaves {
+            w.unanswered(&passed_on);
+        } else {
+            w.reply(&passed_on, answer(&passed_on, 200, "far"));
+        }
+        w.silent();
+        w.over();
+    }
+}
+
 // Rows: BYE-05, BYE-24, BYE-26, BYE-27, BYE-28, BYE-29, AMB-13, AMB-14, AMB-15
 #[test]
 fn the_far_end_leaves_and_hears_200_after_the_client() {
@@ -239,4 +265,52 @@ fn a_broken_media_path_of_client_or_far_end_ends_the_session() {
         w.silent();
         w.over();
     }
+}
+
+#[test]
+fn a_process_that_ends_says_bye_on_every_leg_first() {
+    let reason = Some("SIP;cause=503;text=\"Service Unavailable\"");
+    let mut w = World::new();
+    let call = w.established();
+    w.shut_down();
+    let ids = [&call.a, &call.f, &call.devices[0].0, &call.devices[1].0].map(|ua| ua.call_id.clone());
+    let byes = ids.map(|call_id| {
+        let bye = w.request(Method::Bye);
+        assert_eq!(bye.request.call_id(), call_id);
+        assert_eq!(bye.request.headers.get("Reason"), reason);
+        bye
+    });
+    assert!(w.shard.has_sessions(), "the answers are waited for");
+    let refused = w.receive(invite());
+    assert_eq!(w.response(refused).status, 503, "nothing new begins");
+    for bye in byes {
+        w.reply(&bye, answer(&bye, 200, "x"));
+    }
+    assert!(!w.shard.has_sessions());
+    assert_eq!(w.media().last().map(String::as_str), Some("close stream"));
+    w.silent();
+    w.over();
+}
+
+#[test]
+fn a_process_that_ends_answers_who_still_waits() {
+    let mut w = World::new();
+    let (tx, far) = w.invite();
+    w.reply(&far, answer(&far, 180, "far"));
+    w.said.clear();
+    w.shut_down();
+    assert_eq!(w.response(tx).status, 503);
+    assert_eq!(w.cancelled(&far), Some(Some("SIP;cause=503;text=\"Service Unavailable\"".to_owned())));
+    w.reply(&far, answer(&far, 487, "far"));
+    w.over();
+    // A BYE that waits for the other side is still answered: the session was ending already.
+    let mut w = World::with(|policy| policy.direct_delivery = false);
+    let mut call = w.answered();
+    let bye = w.receive(call.a.bye(None));
+    let to_far = w.request(Method::Bye);
+    w.shut_down();
+    assert!(!w.has_request(Method::Bye));
+    w.reply(&to_far, answer(&to_far, 200, "far"));
+    assert_eq!(w.response(bye).status, 200);
+    w.over();
 }

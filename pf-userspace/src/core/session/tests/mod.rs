@@ -167,6 +167,12 @@ impl World {
         self.said.extend(commands);
     }
 
+    /// The process is told to end.
+    fn shut_down(&mut self) {
+        let commands = self.shard.shut_down(self.now);
+        self.said.extend(commands);
+    }
+
     /// A request comes in, from the core.
     fn receive(&mut self, request: Request) -> ServerTx {
         self.receive_from(CORE, request)
