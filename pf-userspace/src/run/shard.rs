@@ -71,6 +71,7 @@ pub(super) fn add(sum: &mut LegCounters, leg: &LegCounters) {
         timeouts,
         reports,
         unacceptable,
+        missed,
     } = leg;
     sum.sends_in += sends_in;
     sum.sends_out += sends_out;
@@ -81,6 +82,7 @@ pub(super) fn add(sum: &mut LegCounters, leg: &LegCounters) {
     sum.timeouts += timeouts;
     sum.reports += reports;
     sum.unacceptable += unacceptable;
+    sum.missed += missed;
 }
 
 /// The shells that carry out commands.
@@ -125,7 +127,11 @@ pub(super) async fn run(mut shard: Shard, shells: Shells, mut inputs: Inputs, st
                 continue;
             }
         };
-        for command in shard.handle(now(start), event) {
+        // The relay first: it knows all legs before anyone is told that messages may be sent.
+        let commands = shard.handle(now(start), event);
+        let (media, sip): (Vec<_>, Vec<_>) =
+            commands.into_iter().partition(|command| matches!(command, Command::Media(_)));
+        for command in media.into_iter().chain(sip) {
             match command {
                 Command::Media(command) => shells.relay.command(command),
                 Command::Sip(command) => shells.sip.command(command),
