@@ -24,7 +24,7 @@ async fn has_all(call: &mut Call, sent: &[Outgoing]) -> Result<()> {
     call.media.verify()
 }
 
-// Rows: DD-04, DD-05, MED-18
+// Rows: DD-04, DD-06, MED-18
 #[tokio::test]
 async fn a_device_that_answers_late_misses_nothing() -> Result<()> {
     let scene = Scene::with(&["UE-A", "UE-B", "UE-C"]).await?;

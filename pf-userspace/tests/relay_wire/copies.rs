@@ -164,7 +164,7 @@ fn copies_from_two_senders_do_not_mix() {
     assert_eq!(b.frame().text(), "in between");
 }
 
-// Rows: MED-18, DD-05
+// Rows: MED-18
 #[test]
 fn a_device_that_connects_late_gets_what_was_said_before() {
     let mut stage = Stage::new(config());

@@ -49,7 +49,7 @@ fn missed(world: &World, leg: u64) -> u64 {
     world.switch.snapshot().iter().find(|s| s.leg.0 == leg).map_or(0, |s| s.counters.missed)
 }
 
-// Rows: MED-18, DD-05
+// Rows: MED-18
 #[test]
 fn two_devices_that_arrive_at_different_times_miss_nothing() {
     let mut world = young(Limits::default());
@@ -231,7 +231,6 @@ fn a_leg_that_ends_frees_what_is_kept() {
     assert_eq!(world.kept(), 0);
 }
 
-// Rows: MED-19
 #[test]
 fn a_late_device_gets_only_what_it_accepts() {
     let mut world = young(Limits::default());
