@@ -184,6 +184,7 @@ fn relay_config(config: &Config) -> RelayConfig {
             high_water: size(msrp.queue),
             low_water: size(msrp.queue / 4),
             device_queue: size(msrp.device_queue),
+            device_backlog: size(msrp.device_backlog),
             guard: seconds(msrp.answer_seconds),
             silent: seconds(msrp.silent_seconds),
             connect: seconds(msrp.connect_seconds),

@@ -136,6 +136,7 @@ fn legs_table(legs: &[LegRow]) -> String {
         ">OK",
         ">ERRORS",
         ">TIMEOUTS",
+        ">MISSED",
     ]);
     for leg in legs {
         table.row([
@@ -151,6 +152,7 @@ fn legs_table(legs: &[LegRow]) -> String {
             leg.counters.ok.to_string(),
             leg.counters.errors.to_string(),
             leg.counters.timeouts.to_string(),
+            leg.counters.missed.to_string(),
         ]);
     }
     table.text()
@@ -184,7 +186,7 @@ fn stats_table(stats: &Stats) -> String {
     table.text()
 }
 
-fn media_rows(media: &LegCounters) -> [(&'static str, u64); 9] {
+fn media_rows(media: &LegCounters) -> [(&'static str, u64); 10] {
     [
         ("SENDs in", media.sends_in),
         ("SENDs out", media.sends_out),
@@ -195,6 +197,7 @@ fn media_rows(media: &LegCounters) -> [(&'static str, u64); 9] {
         ("unanswered", media.timeouts),
         ("REPORTs", media.reports),
         ("not acceptable", media.unacceptable),
+        ("missed", media.missed),
     ]
 }
 

@@ -176,6 +176,8 @@ pub struct Msrp {
     pub connections: u32,
     /// Octets that may wait for another device before its leg is closed.
     pub device_queue: u64,
+    /// Octets of a session that are kept for devices that are not connected yet.
+    pub device_backlog: u64,
     /// Octets that may wait for the far end or the originator before the sender is no longer read.
     pub queue: u64,
     /// How long the far end may take to answer a SEND.
@@ -198,6 +200,7 @@ impl Default for Msrp {
             workers: 1,
             connections: 100_000,
             device_queue: 1 << 20,
+            device_backlog: 1 << 20,
             queue: 256 << 10,
             answer_seconds: 25,
             silent_seconds: 30,

@@ -164,6 +164,14 @@ pub const OPTIONS: &[OptionDoc] = &[
          session goes on.",
     ),
     option(
+        "msrp.device_backlog",
+        Kind::Integer(0, 1 << 30, "octets"),
+        "1048576",
+        "How much of a session is kept for other devices that are invited and not connected yet; they get it when \
+         they are. Above it the oldest messages are dropped for them, and counted. With 0 a device gets only what \
+         comes while it is connected.",
+    ),
+    option(
         "msrp.queue",
         Kind::Integer(16_384, 1 << 30, "octets"),
         "262144",

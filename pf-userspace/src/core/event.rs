@@ -340,4 +340,7 @@ pub struct LegCounters {
     pub reports: u64,
     /// Messages not copied to this leg: type, size or direction it did not accept.
     pub unacceptable: u64,
+    /// Messages not copied to this leg: more came before it was up than are kept.
+    #[serde(default)]
+    pub missed: u64,
 }

@@ -11,7 +11,7 @@ use super::{Order, worker::Worker};
 use crate::core::media::ConnId;
 
 /// Octets per read.
-pub(super) const READ: usize = 64 * 1024;
+pub(super) const READ: usize = 256 * 1024;
 /// With a remainder above this only that is worked on.
 pub(super) const REMAINDER: usize = 32 * 1024;
 /// Reads of one connection before the others have their turn.

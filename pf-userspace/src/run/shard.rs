@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     core::{
         Command, Event, Time,
-        event::{LegCounters, LegDown, MediaEvent, SipEvent},
+        event::{LegCounters, LegDown, MediaCommand, MediaEvent, SipEvent},
         shard::Shard,
         view::{DeviceView, SessionView},
     },
@@ -71,6 +71,7 @@ pub(super) fn add(sum: &mut LegCounters, leg: &LegCounters) {
         timeouts,
         reports,
         unacceptable,
+        missed,
     } = leg;
     sum.sends_in += sends_in;
     sum.sends_out += sends_out;
@@ -81,6 +82,7 @@ pub(super) fn add(sum: &mut LegCounters, leg: &LegCounters) {
     sum.timeouts += timeouts;
     sum.reports += reports;
     sum.unacceptable += unacceptable;
+    sum.missed += missed;
 }
 
 /// The shells that carry out commands.
@@ -139,8 +141,14 @@ pub(super) async fn run(mut shard: Shard, shells: Shells, mut inputs: Inputs, st
     }
 }
 
+/// Carries out a batch in order, but legs are opened first: the relay knows them all before anyone is told that
+/// messages may be sent.
 fn carry_out(shells: &Shells, commands: Vec<Command>) {
-    for command in commands {
+    use MediaCommand::{ConnectLeg, OpenLeg, OpenStream};
+    let (first, then): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| {
+        matches!(command, Command::Media(OpenStream { .. } | OpenLeg { .. } | ConnectLeg { .. }))
+    });
+    for command in first.into_iter().chain(then) {
         match command {
             Command::Media(command) => shells.relay.command(command),
             Command::Sip(command) => shells.sip.command(command),

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use pf::core::event::{LegRole, StreamPolicy};
 
-use crate::stage::{BOTH, MediaEventText, Stage, config};
+use crate::{
+    peer::Peer,
+    stage::{BOTH, MediaEventText, Stage, config, remote},
+};
 
 // Rows: MED-26
 #[test]
@@ -159,4 +162,56 @@ fn copies_from_two_senders_do_not_mix() {
     let first = b.frame();
     assert_eq!((&*first.id, first.body.as_ref().map(Vec::len)), ("tid-long", Some(30_000)));
     assert_eq!(b.frame().text(), "in between");
+}
+
+// Rows: MED-18
+#[test]
+fn a_device_that_connects_late_gets_what_was_said_before() {
+    let mut stage = Stage::new(config());
+    stage.open(1, BOTH);
+    let mut a = stage.passive(1, 1, LegRole::Originator);
+    let mut f = stage.active(1, 2, LegRole::Far);
+    // Invited, and not answered yet.
+    let local = stage.leg(1, 3, LegRole::Device);
+    let path = "msrp://127.0.0.1:9/peer-of-leg-3;tcp";
+    let mut said = vec![];
+    for (n, length) in [1, 300, 70_000, 5].into_iter().enumerate() {
+        let body = vec![b'a' + n as u8; length];
+        a.say(&format!("tid-000{n}"), &body);
+        assert_eq!(f.take().body.as_ref(), Some(&body));
+        assert_eq!(a.frame().start, "200 OK");
+        said.push(body);
+    }
+    f.say("tid-far0", b"and an answer");
+    assert_eq!(a.take().text(), "and an answer");
+    assert_eq!(f.frame().start, "200 OK");
+    said.push(b"and an answer".to_vec());
+    // Half a message is on its way while the device comes.
+    let body = vec![b'z'; 100_000];
+    let wire = a.message("tid-0009", "Byte-Range: 1-100000/100000\r\n", &body, '$');
+    a.write(&wire[..60_000]);
+    stage.connect(3, remote(path, pf::core::event::Setup::Passive, String::new()));
+    let mut b = Peer::connect(stage.address, path, &local);
+    let bare = b.bare("bindbind", "SEND", "Message-ID: bbbb\r\n");
+    b.write(bare);
+    assert_eq!(stage.event(), MediaEventText::Up(3));
+    a.write(&wire[60_000..]);
+    said.push(body);
+    a.say("tid-0010", b"live");
+    said.push(b"live".to_vec());
+    let mut answers = 0;
+    let mut got = vec![];
+    while got.len() < said.len() {
+        let frame = b.frame();
+        if frame.start == "200 OK" {
+            answers += 1;
+            continue;
+        }
+        assert_eq!((frame.header("To-Path"), frame.header("From-Path")), (path, local.as_str()));
+        b.answer(&frame, "200 OK");
+        got.push(frame.body.unwrap());
+    }
+    assert!(got == said, "the messages differ");
+    assert_eq!(answers, 1);
+    b.silent();
 }

@@ -72,6 +72,7 @@ impl Switch {
     pub(super) fn leg_up(&mut self, _now: Time, leg_id: LegId) {
         let Some(leg) = self.legs.get(leg_id) else { return };
         let (key, stream) = (leg.key, leg.stream);
+        self.arrived.push(leg_id);
         self.actions.push_back(super::Action::Event(MediaEvent::LegUp { leg: key }));
         self.wake_stream(stream);
     }

@@ -34,6 +34,7 @@ impl Switch {
             }
             MediaCommand::CloseStream { stream } => self.close_stream(now, stream),
         }
+        self.welcome(now);
     }
 
     fn open_stream(&mut self, key: StreamKey, policy: StreamPolicy) {
@@ -49,6 +50,7 @@ impl Switch {
             far_gone: None,
             chunked: Default::default(),
             waiters: Vec::new(),
+            backlog: Default::default(),
         });
         self.stream_keys.insert(key, stream);
     }
@@ -124,6 +126,7 @@ impl Switch {
         leg.accepts_all = accept::accepts_all(&remote);
         let before = leg.remote.replace(remote.clone());
         let (bound, stream) = (leg.conn, leg.stream);
+        self.arrived.push(id);
         let same_place =
             before.as_ref().is_none_or(|b| b.connect_to == remote.connect_to && b.setup == remote.setup);
         let same_path = before.as_ref().is_none_or(|b| b.path == remote.path);
@@ -181,6 +184,7 @@ impl Switch {
             self.greet(now, leg, id);
             self.leg_up(now, leg);
         }
+        self.welcome(now);
     }
 
     /// An unbound connection leaves this switch: another one owns the session that it names.

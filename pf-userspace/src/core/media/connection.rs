@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use pf_common::msrp::Ident;
 
-use super::{ConnId, LegId, live::Live, outbox::Outbox};
+use super::{ConnId, LegId, late::Kept, live::Live, outbox::Outbox};
 use crate::core::time::Time;
 
 /// One connection.
@@ -34,6 +34,9 @@ pub struct Connection {
 
     // Writing
     pub(super) outbox: Outbox,
+    /// Octets at the front of the queue that do not count against its bound: they came all at once, when a leg
+    /// caught up.
+    pub(super) allowance: usize,
     /// Is it in the list of those with something to write?
     pub(super) dirty: bool,
     /// Responses and REPORTs that wait for the end of the open frame.
@@ -84,6 +87,8 @@ pub(super) struct Frame {
     pub(super) total: Option<u64>,
     /// Failure-Report allows responses.
     pub(super) answered: bool,
+    /// It is kept for legs that are not up yet.
+    pub(super) kept: Option<Box<Kept>>,
 }
 
 impl Default for Frame {
@@ -100,6 +105,7 @@ impl Default for Frame {
             fields: (Vec::new(), Vec::new()),
             total: None,
             answered: false,
+            kept: None,
         }
     }
 }
@@ -147,6 +153,7 @@ impl Connection {
             held: None,
             invited_by: None,
             outbox: Outbox::default(),
+            allowance: 0,
             dirty: false,
             control: Vec::new(),
             open: None,

@@ -24,6 +24,7 @@ impl Switch {
         frame.transaction = Some(head.transaction);
         frame.leg = Some(from);
         frame.targets.clear();
+        frame.kept = None;
         frame.message_id.clear();
         frame
             .message_id
@@ -47,16 +48,32 @@ impl Switch {
         from: LegId,
         head: &Head<'_>,
         rest: &[u8],
-        (leg_id, to): (LegId, ConnId),
+        to: (LegId, ConnId),
         primary: bool,
     ) {
+        let target = self.open_target(id, from, head, rest, to, primary);
+        if let (Some(target), Some(source)) = (target, self.conns.get_mut(id)) {
+            source.frame.targets.push(target);
+        }
+    }
+
+    /// Opens a frame for a leg, and writes its head.
+    pub(super) fn open_target(
+        &mut self,
+        id: ConnId,
+        from: LegId,
+        head: &Head<'_>,
+        rest: &[u8],
+        (leg_id, to): (LegId, ConnId),
+        primary: bool,
+    ) -> Option<Target> {
         let live = self.conns.get(to).is_some_and(|c| c.live.contains(&head.transaction));
         let transaction = if live { self.transaction() } else { head.transaction };
         let limit = self.limits.transactions;
-        let (Some(leg), Some(conn)) = (self.legs.get_mut(leg_id), self.conns.get_mut(to)) else { return };
+        let (leg, conn) = (self.legs.get_mut(leg_id)?, self.conns.get_mut(to)?);
         if !primary && conn.live.len() >= limit {
             self.slow.push(leg_id);
-            return;
+            return None;
         }
         let sender =
             Sender { conn: id, leg: from, transaction: head.transaction, report: head.failure_report };
@@ -78,7 +95,7 @@ impl Switch {
             }
             Some(conn.outbox.octets())
         };
-        let Some(out) = out else { return };
+        let out = out?;
         let before = out.len();
         if live {
             out.extend_from_slice(b"MSRP ");
@@ -91,11 +108,7 @@ impl Switch {
         out.extend_from_slice(&rest[head.fields..head.len]);
         leg.counters.octets_out += (out.len() - before) as u64;
         leg.counters.sends_out += 1;
-        let target =
-            Target { conn: to, leg: leg_id, transaction, kept: !live, number, primary, cut: 0, deferred };
-        if let Some(source) = self.conns.get_mut(id) {
-            source.frame.targets.push(target);
-        }
+        Some(Target { conn: to, leg: leg_id, transaction, kept: !live, number, primary, cut: 0, deferred })
     }
 
     /// Hands on `input[from..to]`, octets of the body; with `end`, the CRLF after it included, the frame ends
@@ -115,6 +128,9 @@ impl Switch {
         let consumed = end.map_or(to, |(_, end)| end) - from;
         if let Some(leg) = source.frame.leg.and_then(|leg| self.legs.get_mut(leg)) {
             leg.counters.octets_in += consumed as u64;
+        }
+        if source.frame.kept.is_some() {
+            self.keep_on(id, input.get(from..from + consumed).unwrap_or(&[]));
         }
         let mut pause = false;
         for target in &targets {
@@ -150,7 +166,7 @@ impl Switch {
             }
             if target.primary {
                 pause |= end.is_none() && conn.outbox.len() > self.limits.high_water;
-            } else if conn.queued() > self.limits.device_queue {
+            } else if conn.queued() > self.limits.device_queue.saturating_add(conn.allowance) {
                 self.slow.push(target.leg);
             }
         }
@@ -184,8 +200,12 @@ impl Switch {
     fn finish(&mut self, now: Time, id: ConnId, flag: Flag) {
         let Some(source) = self.conns.get_mut(id) else { return };
         source.reading = Reading::Head;
+        let kept = source.frame.kept.is_some();
         let mut targets = std::mem::take(&mut source.frame.targets);
         self.follow(now, id, flag, &targets);
+        if kept {
+            self.kept_whole(id, flag);
+        }
         for target in &targets {
             let Some(conn) = self.conns.get_mut(target.conn) else { continue };
             if let Some(number) = target.number {
@@ -235,7 +255,8 @@ impl Switch {
                 if stream.chunked.len() >= self.limits.chunked_messages {
                     stream.chunked.pop_front();
                 }
-                let legs = targets.iter().map(|t| t.leg).collect();
+                let kept = frame.kept.iter().flat_map(|kept| kept.legs.iter().copied());
+                let legs = targets.iter().map(|t| t.leg).chain(kept).collect();
                 let message_id = frame.message_id.clone();
                 stream.chunked.push_back(Chunked { from, message_id, legs, touched: now });
                 self.alarm_at(now + self.limits.chunks);
@@ -256,6 +277,11 @@ impl Switch {
             return;
         }
         let targets = std::mem::take(&mut source.frame.targets);
+        if let Some(transaction) = source.frame.transaction.filter(|_| source.frame.kept.is_some()) {
+            let mut end = b"\r\n".to_vec();
+            end_line(&mut end, &transaction, Flag::Abandoned);
+            self.keep_on(id, &end);
+        }
         for target in &targets {
             let Some(conn) = self.conns.get_mut(target.conn) else { continue };
             conn.dirty(target.conn, &mut self.dirty, &mut self.spare);

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use pf_common::msrp::Uri;
 
-use super::{ConnId, LegId, LegState, connection::Connection};
+use super::{ConnId, LegId, LegState, connection::Connection, late::Backlog};
 use crate::core::{
     event::{LegCounters, LegDown, LegKey, LegRole, RemoteLeg, StreamKey, StreamPolicy},
     time::Time,
@@ -25,6 +25,8 @@ pub(super) struct Stream {
     pub(super) chunked: VecDeque<Chunked>,
     /// Connections that wait for a primary leg.
     pub(super) waiters: Vec<ConnId>,
+    /// What is kept for devices that are not up yet.
+    pub(super) backlog: Backlog,
 }
 
 /// Why a primary leg is gone.

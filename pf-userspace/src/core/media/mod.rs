@@ -11,7 +11,8 @@
 //!
 //! # Who slows whom?
 //! The primary leg (far end for the user's devices, originator for the far end) slows its source: reading
-//! pauses. Every other leg gets copies; when its queue passes its bound, the leg is closed.
+//! pauses. Every other leg gets copies; when its queue passes its bound, the leg is closed. A device's leg that
+//! is not up yet gets its copies when it is ([`late`]).
 
 mod accept;
 mod arena;
@@ -20,6 +21,7 @@ mod command;
 mod connection;
 mod frame;
 mod interrupt;
+mod late;
 mod leg;
 mod live;
 mod outbox;
@@ -64,6 +66,11 @@ pub struct Limits {
     pub low_water: usize,
     /// Queue of any other leg's connection above which the leg is closed as slow (MED-26).
     pub device_queue: usize,
+    /// What is kept of a stream for devices whose legs are not up yet; the oldest messages go when it is more.
+    /// 0: nothing is kept.
+    pub device_backlog: usize,
+    /// Frames that are kept of a stream.
+    pub device_backlog_frames: usize,
     /// How long the primary may take to answer before the sender gets 408: below the sender's own 30 s
     /// (RFC 4975 section 7.1.1).
     pub guard: Duration,
@@ -91,6 +98,8 @@ impl Default for Limits {
             high_water: 256 * 1024,
             low_water: 64 * 1024,
             device_queue: 1024 * 1024,
+            device_backlog: 1024 * 1024,
+            device_backlog_frames: 4096,
             guard: Duration::from_secs(25),
             silent: Duration::from_secs(30),
             stalled: Duration::from_secs(60),
@@ -204,6 +213,10 @@ pub struct Switch {
     slow: Vec<LegId>,
     /// Room for the legs that get a copy of a frame.
     copies: Vec<LegId>,
+    /// Room for the legs that would get one, and are not up yet.
+    late: Vec<LegId>,
+    /// Legs that have come up, and may have something to catch up on.
+    arrived: Vec<LegId>,
     /// Empty output buffers.
     spare: Vec<Vec<u8>>,
     /// When something is to be looked at, if nothing else happens.
@@ -232,6 +245,8 @@ impl Switch {
             ready: VecDeque::new(),
             slow: Vec::new(),
             copies: Vec::new(),
+            late: Vec::new(),
+            arrived: Vec::new(),
             spare: Vec::new(),
             alarm: None,
             looked: Time::ZERO,

@@ -35,12 +35,10 @@ impl Switch {
                 Reading::Head => self.head(now, id, input, at),
                 Reading::Body { fresh } => self.body(now, id, input, at, fresh),
             };
+            self.welcome(now);
             match step {
                 Step::Consumed(n) => at += n,
                 Step::Wait => break,
-            }
-            while let Some(leg) = self.slow.pop() {
-                self.down(now, leg, LegDown::Slow);
             }
         }
         self.give_back_turn(id);

@@ -34,6 +34,7 @@ impl Switch {
     pub fn wrote(&mut self, now: Time, id: ConnId, n: usize) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.outbox.wrote(n);
+        conn.allowance = conn.allowance.saturating_sub(n);
         if n > 0 {
             conn.progress = now;
         }
@@ -207,6 +208,9 @@ impl Switch {
                 }
                 _ => {}
             }
+        }
+        if leg.role == LegRole::Device {
+            self.forget_kept(leg.stream, id);
         }
         self.actions.push_back(Action::Event(match gone {
             Gone::Closed => MediaEvent::LegClosed { leg: leg.key, counters: leg.counters },

@@ -70,11 +70,15 @@ impl Switch {
             }
         }
         self.copies = copies;
+        if !self.late.is_empty() {
+            self.keep(id, from, head, &input[at..]);
+        }
         Step::Consumed(head.len)
     }
 
     /// The legs that get a copy: for a first chunk all that the stream's policy names and that accept the
-    /// message, for a further chunk those that got the first (RFC 7701 section 6.1).
+    /// message, for a further chunk those that got the first (RFC 7701 section 6.1). Devices among them that are
+    /// not up yet are put into [`Switch::late`].
     fn choose_copies(
         &mut self,
         copies: &mut Vec<LegId>,
@@ -98,12 +102,15 @@ impl Switch {
             copies.extend(originator.into_iter().chain(devices));
         }
         copies.retain(|id| {
-            let conns = &self.conns;
             if *id == primary {
                 return false;
             }
+            let (conns, late) = (&self.conns, &mut self.late);
             let Some(leg) = self.legs.get_mut(*id) else { return false };
             if leg.remote.is_none() || !leg.conn.and_then(|c| conns.get(c)).is_some_and(|c| c.up) {
+                if leg.role == LegRole::Device {
+                    late.push(*id);
+                }
                 return false;
             }
             let accepted = leg.accepts(head, body);

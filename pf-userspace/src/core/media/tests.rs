@@ -1,5 +1,7 @@
 //! The switch without sockets: a world of peers, all cuts and delays drawn at random.
 
+mod late;
+
 use std::collections::BTreeMap;
 
 use pf_common::msrp::{Ending, Flag, Head, Method, Parsed, Search, Start, find_end};
@@ -30,6 +32,19 @@ struct End {
     responses: BTreeMap<String, Vec<u16>>,
     /// Answer SENDs.
     answers: bool,
+    /// It neither sends nor answers yet.
+    asleep: bool,
+}
+
+/// A step on the way of a device into its session.
+#[derive(Clone, Copy, Debug)]
+enum Late {
+    /// The peer's side of its leg becomes known.
+    Answer(u64),
+    /// Our connection to it is there.
+    Connected(usize),
+    /// It begins to speak on its own connection.
+    Wakes(usize),
 }
 
 struct World {
@@ -41,6 +56,8 @@ struct World {
     connects: Vec<ConnId>,
     /// Sources keep to the rules: their messages are followed.
     orderly: bool,
+    /// What has not happened yet to bring the devices up.
+    late: Vec<Late>,
 }
 
 fn text(octets: &[u8]) -> String {
@@ -78,6 +95,7 @@ impl World {
             events: vec![],
             connects: vec![],
             orderly: true,
+            late: vec![],
         }
     }
 
@@ -88,14 +106,60 @@ impl World {
     }
 
     fn open(&mut self, leg: u64, role: LegRole, setup: Setup, to: &str) {
+        self.open_path(leg, role);
+        self.connect_leg(leg, setup, to);
+    }
+
+    fn open_path(&mut self, leg: u64, role: LegRole) {
         let stream = StreamKey(leg / 10);
         let policy = StreamPolicy { copy_far: true, copy_devices: true };
         self.switch.command(self.now, MediaCommand::OpenStream { stream, policy });
         let key = LegKey(leg);
         self.switch.command(self.now, MediaCommand::OpenLeg { leg: key, stream, role, local: local(leg) });
-        self.switch
-            .command(self.now, MediaCommand::ConnectLeg { leg: key, remote: remote(&far(leg), setup, to) });
         self.act();
+    }
+
+    fn connect_leg(&mut self, leg: u64, setup: Setup, to: &str) {
+        let remote = remote(&far(leg), setup, to);
+        self.switch.command(self.now, MediaCommand::ConnectLeg { leg: LegKey(leg), remote });
+        self.act();
+    }
+
+    /// One more step of a device, sometimes.
+    fn maybe_late(&mut self) {
+        if !self.late.is_empty() && self.draw(4) == 0 {
+            let n = self.draw(self.late.len());
+            match self.late.remove(n) {
+                Late::Answer(leg) => self.connect_leg(leg, Setup::Passive, ""),
+                Late::Connected(end) => {
+                    self.ends[end].1.asleep = false;
+                    self.switch.connected(self.now, self.ends[end].0, None);
+                    self.act();
+                }
+                Late::Wakes(end) => self.ends[end].1.asleep = false,
+            }
+        }
+    }
+
+    fn all_late(&mut self) {
+        while !self.late.is_empty() {
+            self.maybe_late();
+        }
+    }
+
+    /// Octets that are kept for late devices; checks that they are accounted for.
+    fn kept(&self) -> usize {
+        let mut all = 0;
+        for (id, stream) in self.switch.streams.iter() {
+            let (octets, whole, frames) = stream.backlog.measure();
+            let coming = self.switch.conns.iter().filter_map(|(_, c)| Some(c.frame.kept.as_ref()?.measure()));
+            let coming: usize = coming.filter(|(stream, _)| *stream == id).map(|(_, octets)| octets).sum();
+            assert_eq!(octets, whole + coming);
+            assert!(octets <= self.switch.limits.device_backlog);
+            assert!(frames <= self.switch.limits.device_backlog_frames);
+            all += octets;
+        }
+        all
     }
 
     fn end(&mut self, id: ConnId) -> usize {
@@ -114,6 +178,7 @@ impl World {
     }
 
     fn act(&mut self) {
+        self.kept();
         while let Some(action) = self.switch.action() {
             match action {
                 Action::Close { conn, .. } => {
@@ -141,7 +206,7 @@ impl World {
     /// Gives the switch some more of what an end has sent; true if anything moved.
     fn give(&mut self, n: usize, all: bool) -> bool {
         let (id, length, seen) = (self.ends[n].0, self.ends[n].1.to_switch.len(), self.ends[n].1.seen);
-        if !self.switch.readable(id) || length == 0 {
+        if !self.switch.readable(id) || length == 0 || self.ends[n].1.asleep {
             return false;
         }
         let upto = if all { length } else { seen + self.draw((length - seen).min(9000) + 1) };
@@ -280,10 +345,51 @@ impl World {
     }
 }
 
+fn test_limits() -> Limits {
+    Limits {
+        high_water: 8000,
+        low_water: 2000,
+        device_queue: 1 << 30,
+        device_backlog: 1 << 30,
+        ..Limits::default()
+    }
+}
+
+/// The same as [`two_streams`], but the devices are not up yet: [`World::late`] says what is missing.
+fn two_streams_late(seed: u64, limits: Limits) -> World {
+    let mut world = World::new(seed, limits);
+    for stream in [10, 20] {
+        world.open(stream, LegRole::Originator, Setup::Passive, "");
+        world.open(stream + 1, LegRole::Far, Setup::Active, "10.0.0.9:9");
+        world.open_path(stream + 2, LegRole::Device);
+        world.open_path(stream + 3, LegRole::Device);
+        world.connect_leg(stream + 3, Setup::Active, &format!("10.0.0.{stream}:9"));
+    }
+    world.dial(&[10]);
+    world.dial(&[20]);
+    for id in std::mem::take(&mut world.connects) {
+        let end = world.end(id);
+        match end {
+            2 => world.switch.connected(world.now, id, None),
+            _ => {
+                world.ends[end].1.asleep = true;
+                world.late.push(Late::Connected(end));
+            }
+        }
+    }
+    let b = world.dial(&[12, 22]);
+    world.ends[b].1.asleep = true;
+    world.late.extend([Late::Answer(12), Late::Answer(22), Late::Wakes(b)]);
+    world.run();
+    for (_, end) in &mut world.ends {
+        end.responses.clear();
+    }
+    world
+}
+
 /// Two streams. A and C on connections of their own, F and B shared by both: ends A1, A2, F, B, C1, C2.
 fn two_streams(seed: u64) -> World {
-    let limits = Limits { high_water: 8000, low_water: 2000, device_queue: 1 << 30, ..Limits::default() };
-    let mut world = World::new(seed, limits);
+    let mut world = World::new(seed, test_limits());
     for stream in [10, 20] {
         world.open(stream, LegRole::Originator, Setup::Passive, "");
         world.open(stream + 1, LegRole::Far, Setup::Active, "10.0.0.9:9");
@@ -320,7 +426,9 @@ proptest! {
     // Rows: MED-11, MED-17, MED-18, MED-19, MED-20, MED-25
     #[test]
     fn everything_arrives_once_in_order_and_nowhere_else(seed: u64) {
-        let mut world = two_streams(seed);
+        // In every second world the devices come up on the way.
+        let late = seed % 2 == 0;
+        let mut world = if late { two_streams_late(seed, test_limits()) } else { two_streams(seed) };
         // What each source's messages must look like, in order; and the transactions that want an answer.
         let mut sent: BTreeMap<u64, Vec<(String, Vec<u8>)>> = BTreeMap::new();
         let mut wanted: BTreeMap<usize, Vec<String>> = BTreeMap::new();
@@ -352,8 +460,15 @@ proptest! {
                 let n = world.draw(6);
                 world.give(n, false);
             }
+            world.maybe_late();
         }
+        if world.draw(2) == 0 {
+            world.run();
+        }
+        world.all_late();
         world.run();
+        prop_assert_eq!(world.kept(), 0);
+        world.ends[5].1.responses.retain(|id, _| !id.starts_with("bind"));
         prop_assert_eq!(world.events.len(), 8, "no leg went down");
         let receivers = [(10, 0), (20, 1), (11, 2), (21, 2), (13, 3), (23, 4), (12, 5), (22, 5)];
         for (leg, end) in receivers {
@@ -386,7 +501,8 @@ proptest! {
     /// Connections and legs go at any moment: what remains goes on, and nothing is left behind.
     #[test]
     fn legs_go_at_any_moment(seed: u64) {
-        let mut world = two_streams(seed);
+        let limits = Limits { device_backlog: 30_000, ..test_limits() };
+        let mut world = if seed % 2 == 0 { two_streams_late(seed, limits) } else { two_streams(seed) };
         for n in 0..40 {
             let (end, leg) = [(0, 10), (1, 20), (2, 11), (2, 21), (5, 12), (5, 22)][world.draw(6)];
             let body = random_body(&mut world);
@@ -397,6 +513,9 @@ proptest! {
             world.give(n, false);
             let n = world.draw(6);
             world.write(world.ends[n].0, &[], false);
+            if world.draw(3) == 0 {
+                world.maybe_late();
+            }
             match world.draw(30) {
                 0 => {
                     let n = world.draw(6);

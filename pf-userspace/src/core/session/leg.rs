@@ -265,6 +265,7 @@ pub(crate) fn add(total: &mut LegCounters, more: &LegCounters) {
         timeouts,
         reports,
         unacceptable,
+        missed,
     } = *more;
     for (total, more) in [
         (&mut total.sends_in, sends_in),
@@ -276,6 +277,7 @@ pub(crate) fn add(total: &mut LegCounters, more: &LegCounters) {
         (&mut total.timeouts, timeouts),
         (&mut total.reports, reports),
         (&mut total.unacceptable, unacceptable),
+        (&mut total.missed, missed),
     ] {
         *total = total.saturating_add(more);
     }
