@@ -71,7 +71,7 @@ pub fn run(file: &Path) -> anyhow::Result<()> {
 fn fast_path(wanted: FastPath) -> anyhow::Result<()> {
     match wanted {
         FastPath::Auto => {
-            tracing::info!(
+            tracing::warn!(
                 "fast_path: this build has no in-kernel path, every message goes through userspace"
             );
         }

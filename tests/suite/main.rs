@@ -17,6 +17,7 @@ mod originator_gets_pfs_own_answer;
 mod refusals_of_the_far_end_reach_the_caller;
 mod session_end_reaches_every_leg;
 mod slow_device_loses_its_own_leg_only;
+mod the_demo_loses_nothing;
 mod the_lab_itself_works;
 mod the_other_direction;
 mod unkind_octets;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{setup, shell};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    setup::ensure(&[setup::KAMAILIO, setup::HAPROXY])?;
+    setup::ensure(&[setup::KAMAILIO, setup::HAPROXY, setup::SIPP])?;
     shell::build_release()?;
     shell::run(
         Command::new(shell::target("release", "pf-bench"))

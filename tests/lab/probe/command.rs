@@ -22,9 +22,9 @@ use crate::{
 pub struct Arguments {
     /// Where the relay listens for MSRP, IP address and port
     target: SocketAddr,
-    /// How to get a session through it
-    #[arg(long, value_enum, default_value = "pf")]
-    mode: Mode,
+    /// How to get a session through it; default: `pf` with `--sip`, `paths` with `--sender-path`, else `rfc4976`
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
     /// `pf`: its SIP address
     #[arg(long)]
     sip: Option<SocketAddr>,
@@ -103,13 +103,13 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<usize> {
     for check in checks {
         let verdict = check.run(target.as_mut(), &settings).await;
         if !arguments.json {
-            let mark = if verdict.passed { "ok  " } else { "FAIL" };
-            writeln!(out, "{mark} {:<16} {}", verdict.check, verdict.what)?;
+            writeln!(out, "{:<4} {:<16} {}", verdict.result(), verdict.check, verdict.what)?;
             out.flush()?;
         }
         verdicts.push(verdict);
     }
-    let failed = verdicts.iter().filter(|verdict| !verdict.passed).count();
+    let asked = verdicts.iter().filter(|verdict| verdict.asked).count();
+    let failed = verdicts.iter().filter(|verdict| verdict.asked && !verdict.passed).count();
     if arguments.json {
         serde_json::to_writer_pretty(&mut *out, &verdicts)?;
         writeln!(out)?;
@@ -117,12 +117,15 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<usize> {
         let rows: Vec<Vec<String>> = verdicts
             .iter()
             .map(|v| {
-                let result = if v.passed { "ok" } else { "FAIL" };
-                vec![v.check.to_owned(), result.to_owned(), v.milliseconds.to_string(), v.note.clone()]
+                vec![v.check.to_owned(), v.result().to_owned(), v.milliseconds.to_string(), v.note.clone()]
             })
             .collect();
         write!(out, "\n{}", table(&["check", "result", "ms", "note"], &rows))?;
-        writeln!(out, "\n{} of {} checks passed", verdicts.len() - failed, verdicts.len())?;
+        let others = match verdicts.len() - asked {
+            0 => String::new(),
+            n => format!(", {n} not asked"),
+        };
+        writeln!(out, "\n{} of {asked} checks passed{others}", asked - failed)?;
     }
     Ok(failed)
 }
@@ -139,7 +142,13 @@ async fn target(arguments: &Arguments) -> Result<Box<dyn Target>> {
         username: arguments.username.clone().unwrap_or_else(|| user_part.to_owned()),
         password: arguments.password.clone(),
     };
-    match arguments.mode {
+    let mode = match arguments {
+        Arguments { mode: Some(mode), .. } => *mode,
+        Arguments { sip: Some(_), .. } => Mode::Pf,
+        Arguments { sender_path: Some(_), .. } => Mode::Paths,
+        _ => Mode::Rfc4976,
+    };
+    match mode {
         Mode::Pf => {
             let sip = arguments.sip.context("mode pf needs --sip HOST:PORT")?;
             let transport = if arguments.tcp { Transport::Tcp } else { Transport::Udp };

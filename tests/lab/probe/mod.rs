@@ -9,7 +9,7 @@ mod sip;
 mod stream;
 mod target;
 
-use std::{future::Future, pin::Pin, time::Instant};
+use std::{fmt, future::Future, pin::Pin, time::Instant};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -98,6 +98,8 @@ pub struct Verdict {
     pub check: &'static str,
     /// What a good relay does.
     pub what: &'static str,
+    /// Could it be asked of this one?
+    pub asked: bool,
     /// Did this one?
     pub passed: bool,
     /// A note, or what went wrong.
@@ -106,15 +108,39 @@ pub struct Verdict {
     pub milliseconds: u128,
 }
 
+impl Verdict {
+    /// `ok`, `FAIL`, or `n/a` where it could not be asked.
+    pub fn result(&self) -> &'static str {
+        match (self.asked, self.passed) {
+            (false, _) => "n/a",
+            (true, true) => "ok",
+            (true, false) => "FAIL",
+        }
+    }
+}
+
+/// The check makes no sense for this relay.
+#[derive(Debug)]
+pub struct NotAsked(pub &'static str);
+
+impl fmt::Display for NotAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for NotAsked {}
+
 impl Check {
     /// Runs the check against `target`.
     pub async fn run(&self, target: &mut dyn Target, settings: &Settings) -> Verdict {
         let begin = Instant::now();
         let outcome = (self.run)(target, settings).await;
         let passed = outcome.is_ok();
+        let asked = !outcome.as_ref().is_err_and(|error| error.is::<NotAsked>());
         let note = outcome.unwrap_or_else(|error| format!("{error:#}"));
         let milliseconds = begin.elapsed().as_millis();
-        Verdict { check: self.name, what: self.what, passed, note, milliseconds }
+        Verdict { check: self.name, what: self.what, asked, passed, note, milliseconds }
     }
 }
 

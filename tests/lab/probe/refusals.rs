@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::{Settings, Target};
+use super::{NotAsked, Settings, Target};
 use crate::{
     msrp::{Closed, Frame, Head, Side, Wire},
     wait::{QUIET, SOON},
@@ -27,7 +27,7 @@ async fn refusal(wire: &mut Wire, frame: &Frame) -> Result<Option<u16>> {
 
 pub(super) async fn third_party(target: &mut dyn Target, _: &Settings) -> Result<String> {
     if !target.bound() {
-        return Ok("not asked: the receiver's URI is open to whoever knows it".to_owned());
+        bail!(NotAsked("the receiver's URI is open to whoever knows it"));
     }
     let mut pair = target.pair().await?;
     pair.passes(b"the session is bound").await?;
