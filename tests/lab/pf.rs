@@ -131,10 +131,35 @@ impl Pf {
         Ok(pf)
     }
 
-    /// Stops it and starts it again with the same configuration and state directory. Ports are new.
+    /// Stops it and starts it again with the same configuration, state directory and ports.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
+        self.keep_ports()?;
         self.launch()
+    }
+
+    /// Writes the ports that the system chose into the configuration.
+    fn keep_ports(&self) -> Result<()> {
+        let file = self.directory.join("pf.toml");
+        let sip = self
+            .sip
+            .iter()
+            .map(|(transport, address)| format!("\"{}:{address}\"", transport.name().to_ascii_lowercase()));
+        let msrp = self.msrp.iter().map(|address| format!("\"{address}\""));
+        let (sip, msrp): (Vec<_>, Vec<_>) = (sip.collect(), msrp.collect());
+        let (mut text, mut section) = (String::new(), String::new());
+        for line in std::fs::read_to_string(&file)?.lines() {
+            if line.starts_with('[') {
+                section = line.to_owned();
+            }
+            match (section.as_str(), line.starts_with("listen = ")) {
+                ("[sip]", true) => text.push_str(&format!("listen = [{}]", sip.join(", "))),
+                ("[msrp]", true) => text.push_str(&format!("listen = [{}]", msrp.join(", "))),
+                _ => text.push_str(line),
+            }
+            text.push('\n');
+        }
+        Ok(std::fs::write(file, text)?)
     }
 
     fn launch(&mut self) -> Result<()> {
@@ -225,6 +250,33 @@ impl Pf {
     /// Its process id.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
+    }
+
+    /// Sends SIGTERM and does not wait.
+    pub fn terminate(&self) {
+        if let Some(child) = &self.child {
+            // SAFETY: the child is ours and not yet waited for, so its pid is not another's.
+            unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
+        }
+    }
+
+    /// Waits until it has ended, with exit code 0.
+    pub async fn ended(&mut self, limit: Duration) -> Result<()> {
+        let mut child = self.child.take().context("it does not run")?;
+        let wait = async {
+            loop {
+                match child.try_wait()? {
+                    Some(status) if status.success() => return Ok(()),
+                    Some(status) => bail!("pf ended with {status}"),
+                    None => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        let ended = crate::wait::within(limit, "the end of pf", wait).await;
+        if ended.is_err() {
+            self.child = Some(child);
+        }
+        ended
     }
 
     /// Ends it with SIGTERM, which it must obey within 10 s with exit code 0.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use lab::{actor::Scene, sip::SdpOptions, wait::SOON};
 
-// Rows: TMR-01, TMR-02, TMR-05, TMR-07, TMR-08
+// Rows: TMR-01, TMR-02, TMR-07, TMR-08
 #[tokio::test]
 async fn a_session_that_is_not_refreshed_ends() -> Result<()> {
     let scene = Scene::with(&["UE-A", "UE-B"]).await?;

@@ -46,7 +46,7 @@ async fn a_device_without_the_feature_tags_gets_no_leg() -> Result<()> {
     Ok(())
 }
 
-// Rows: REG-14, REG-16
+// Rows: REG-14
 #[tokio::test]
 async fn a_device_that_has_left_gets_no_leg() -> Result<()> {
     let mut scene = Scene::with(&["UE-A", "UE-B", "UE-C"]).await?;
@@ -62,7 +62,7 @@ async fn a_device_that_has_left_gets_no_leg() -> Result<()> {
     Ok(())
 }
 
-// Rows: REG-08, REG-16
+// Rows: REG-08
 #[tokio::test]
 async fn the_operator_sees_the_devices_by_name() -> Result<()> {
     let scene = Scene::with(&["UE-A", "UE-B"]).await?;

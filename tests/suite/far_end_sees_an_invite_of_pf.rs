@@ -2,8 +2,10 @@
 
 use anyhow::{Context, Result};
 use lab::{
-    actor::{Calling, ICSI_GROUP, ICSI_SESSION, Invited, Scene},
-    sip::{Message, SdpOptions, param, uri},
+    actor::{Calling, ICSI_GROUP, ICSI_SESSION, Invited, Party, Scene, SceneOptions},
+    net::Place,
+    sip::{Message, Sdp, SdpOptions, Transport, param, uri},
+    trace::Trace,
     wait::SOON,
 };
 
@@ -158,5 +160,39 @@ async fn a_recipient_list_goes_along() -> Result<()> {
     let sdp = lab::sip::Sdp::parse(format!("{}\r\n", sdp.trim_end()).as_bytes())?;
     assert_eq!(sdp.msrp()?.socket()?, scene.pf.msrp[0]);
     assert!(got.all("Supported").iter().any(|value| value.contains("recipient-list-invite")));
+    Ok(())
+}
+
+// Rows: INV-08
+#[tokio::test]
+async fn whatever_needs_the_media_path_puts_pf_there() -> Result<()> {
+    let isf = Party::start("ISF", &Place::loopback(8), Transport::Udp, "sip:isf@x", &Trace::default())?;
+    // Each alone: direct delivery, MSRP interoperability, interworking.
+    for (policy, interworking) in [
+        ("direct_delivery = true", false),
+        ("direct_delivery = false\nlegacy_matching = true", false),
+        ("direct_delivery = false", true),
+    ] {
+        let scene = Scene::start(SceneOptions {
+            policy: policy.to_owned(),
+            isf: interworking.then(|| isf.agent.local()),
+            ..SceneOptions::default()
+        })
+        .await?;
+        let calling = scene.a().invite(Scene::BOB).await?;
+        let invited = scene.far.invited(SOON).await?;
+        let (ours, got) = (calling.invite().clone(), invited.request.message.clone());
+        assert_ne!(got.header("Call-ID"), ours.header("Call-ID"), "{policy}");
+        let offer = invited.offer()?.msrp()?.clone();
+        assert_eq!(offer.socket()?, scene.pf.msrp[0], "{policy}");
+        assert_ne!(offer.path()?, Sdp::parse(&ours.body)?.msrp()?.path()?, "{policy}");
+        // The path is no mere claim: messages come through it.
+        let mut far = invited.accept().await?;
+        let a = calling.answered(SOON).await?;
+        assert_eq!(a.peer_sdp.msrp()?.socket()?, scene.pf.msrp[0], "{policy}");
+        a.media.ready(SOON).await?;
+        let sent = a.media.chat(Scene::ALICE, Scene::BOB, "hello").await?;
+        assert_eq!(far.media.message(SOON).await?.body, sent.body);
+    }
     Ok(())
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lab::{
-    actor::Scene,
+    actor::{Party, Scene, SceneOptions},
+    net::Place,
+    sip::Transport,
     wait::{QUIET, SOON, never, until},
 };
 
@@ -84,7 +86,7 @@ async fn the_far_ends_bye_is_answered_after_the_originators() -> Result<()> {
     scene.verify()
 }
 
-// Rows: BYE-06, BYE-08, BYE-09
+// Rows: BYE-06
 #[tokio::test]
 async fn the_far_ends_reason_reaches_every_device() -> Result<()> {
     let scene = Scene::with(&["UE-A", "UE-B"]).await?;
@@ -102,4 +104,26 @@ async fn the_far_ends_reason_reaches_every_device() -> Result<()> {
         }
     }
     Ok(())
+}
+
+// Rows: BYE-17
+#[tokio::test]
+async fn the_bye_goes_where_the_session_went_and_nowhere_else() -> Result<()> {
+    let trace = lab::trace::Trace::default();
+    let isf = Party::start("ISF", &Place::loopback(8), Transport::Udp, "sip:isf@x", &trace)?;
+    let options =
+        SceneOptions { devices: vec!["UE-A"], isf: Some(isf.agent.local()), ..SceneOptions::default() };
+    let scene = Scene::start(options).await?;
+    for (target, there, elsewhere) in
+        [(Scene::BOB, &scene.far, &isf), ("mailto:carol@mail.example", &isf, &scene.far)]
+    {
+        let calling = scene.a().invite(target).await?;
+        let mut far = there.invited(SOON).await?.accept().await?;
+        let mut a = calling.answered(SOON).await?;
+        let (bye, done) = tokio::join!(far.hung_up(), a.hang_up());
+        bye?;
+        done?;
+        elsewhere.agent.no_request(QUIET).await?;
+    }
+    scene.verify()
 }

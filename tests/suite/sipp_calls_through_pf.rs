@@ -82,7 +82,7 @@ async fn call(transport: Transport) -> Result<()> {
     Ok(())
 }
 
-// Rows: REG-01, REG-16, INV-09, INV-10, INV-11, INV-14, INV-15, INV-16, INV-17, INV-18, INV-19, INV-21, INV-22, INV-26, INV-27, INV-29, ANS-09, ANS-10, ANS-11, RSP-06, BYE-18
+// Rows: REG-01, INV-09, INV-10, INV-11, INV-14, INV-15, INV-16, INV-17, INV-18, INV-19, INV-21, INV-22, INV-26, INV-27, INV-29, ANS-09, ANS-10, ANS-11, RSP-06, BYE-18
 #[tokio::test]
 async fn sipp_registers_and_calls_over_udp() -> Result<()> {
     call(Transport::Udp).await

@@ -79,3 +79,57 @@ async fn with_cema_the_whole_uri_is_compared() -> Result<()> {
     assert_eq!(foreign_authority("legacy_matching = true", true).await?, 481);
     Ok(())
 }
+
+/// The far end's answer has another address in its `m=` line than in its path: where does pf connect to, and what is
+/// a SEND of the far end answered whose To-Path has a foreign authority and the right session-id?
+async fn far_end_behind_a_border(policy: &str, cema: bool) -> Result<(bool, u16)> {
+    let policy = policy.to_owned();
+    let scene =
+        Scene::start(SceneOptions { policy, devices: vec!["UE-A"], ..SceneOptions::default() }).await?;
+    let border = scene.far.place.listen(0)?;
+    let behind = scene.far.place.listen(0)?;
+    let path = format!("msrp://{}/{};tcp", behind.local_addr()?, lab::token(10));
+    let calling = scene.a().invite(Scene::BOB).await?;
+    let invited = scene.far.invited(SOON).await?;
+    let offer = invited.offer()?;
+    let ours = offer.msrp()?.path()?[0].clone();
+    let answer = SdpOptions { cema, ..SdpOptions::setup("passive") };
+    let at = border.local_addr()?;
+    let _far = invited
+        .negotiate(offer, &answer, |ok| ok.set_body("application/sdp", answer.write(at, &path)))
+        .await?;
+    let mut a = calling.answered(SOON).await?;
+    let accepted = async {
+        tokio::select! {
+            stream = border.accept() => Ok((true, stream?.0)),
+            stream = behind.accept() => Ok((false, stream?.0)),
+        }
+    };
+    let (at_border, stream) = within(SOON, "a connection", accepted).await?;
+    let mut wire = Wire::new("FAR", stream, &scene.trace)?;
+    let first = wire.frame(SOON).await?;
+    assert_eq!(first.head.header("To-Path"), Some(path.as_str()), "the path as it was received");
+    wire.send(&first.head.response(200, "OK", &path)?).await?;
+    let session = MsrpUri::parse(&ours)?.session;
+    let head =
+        Head::request("SEND", &lab::token(8), &format!("msrp://203.0.113.7:7654/{session};tcp"), &path)
+            .with("Message-ID", lab::token(8))
+            .with("Byte-Range", "1-2/2")
+            .with("Content-Type", "text/plain");
+    a.media.ready(SOON).await?;
+    wire.send(&Frame::with_body(head, &b"hi"[..], Flag::End)).await?;
+    let code = wire.frame(SOON).await?.head.code();
+    if code == 200 {
+        assert_eq!(a.media.message(SOON).await?.body, &b"hi"[..]);
+    }
+    Ok((at_border, code))
+}
+
+// Rows: MED-16
+#[tokio::test]
+async fn the_far_end_may_be_matched_by_session_id_too() -> Result<()> {
+    assert_eq!(far_end_behind_a_border("legacy_matching = true", false).await?, (true, 200));
+    assert_eq!(far_end_behind_a_border("legacy_matching = false", false).await?, (false, 481));
+    assert_eq!(far_end_behind_a_border("legacy_matching = true", true).await?, (true, 481));
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pf::core::event::{LegRole, StreamPolicy};
+use pf::core::event::{LegKey, LegRole, MediaCommand, StreamPolicy};
 
 use crate::{
     peer::Peer,
@@ -145,6 +145,79 @@ fn all_chunks_go_to_those_that_got_the_first() {
     f.take();
     assert_eq!((b.take().text(), late.take().text()), ("next".to_owned(), "next".to_owned()));
     assert_eq!(a.frame().start, "200 OK");
+}
+
+// Rows: AMB-16
+#[test]
+fn the_first_device_that_accepts_stands_in_for_a_lost_originator() {
+    for copy_far in [true, false] {
+        let mut stage = Stage::new(config());
+        stage.open(1, StreamPolicy { copy_far, copy_devices: true });
+        let a = stage.passive(1, 1, LegRole::Originator);
+        let mut f = stage.active(1, 2, LegRole::Far);
+        let mut picky = stage
+            .passive_as(1, 3, LegRole::Device, |remote| remote.accept_types = vec!["image/png".to_owned()]);
+        let mut b = stage.passive(1, 4, LegRole::Device);
+        let mut c = stage.passive(1, 5, LegRole::Device);
+        stage.relay.command(MediaCommand::CloseLeg { leg: LegKey(1) });
+        assert_eq!(stage.event(), MediaEventText::Closed(1));
+        // The far end gets B's answer, and waits for it.
+        f.say("tid-0001", b"still there?");
+        let frame = b.frame();
+        assert_eq!(frame.text(), "still there?");
+        if copy_far {
+            assert_eq!(c.take().text(), "still there?");
+        }
+        f.silent();
+        b.answer(&frame, "413 Enough");
+        assert_eq!(f.frame().start, "413 Enough");
+        c.silent();
+        // When B goes too, C is next; when nobody is left that takes text, the far end hears it.
+        stage.relay.command(MediaCommand::CloseLeg { leg: LegKey(4) });
+        f.say("tid-0002", b"and now?");
+        assert_eq!(c.take().text(), "and now?");
+        assert_eq!(f.frame().start, "200 OK");
+        stage.relay.command(MediaCommand::CloseLeg { leg: LegKey(5) });
+        f.say("tid-0003", b"nobody?");
+        assert!(f.frame().start.starts_with("415 "));
+        picky.silent();
+        stage.relay.command(MediaCommand::CloseLeg { leg: LegKey(3) });
+        f.say("tid-0004", b"nobody at all?");
+        assert!(f.frame().start.starts_with("481 "));
+        drop(a);
+    }
+}
+
+// Rows: AMB-16
+#[test]
+fn a_message_that_the_lost_originator_began_to_get_goes_on_to_who_got_its_beginning() {
+    for copy_far in [true, false] {
+        let mut stage = Stage::new(config());
+        stage.open(1, StreamPolicy { copy_far, copy_devices: true });
+        let mut a = stage.passive(1, 1, LegRole::Originator);
+        let mut f = stage.active(1, 2, LegRole::Far);
+        let mut b = stage.passive(1, 3, LegRole::Device);
+        let chunk = |f: &crate::peer::Peer, id: &str, range: &str, body: &[u8], flag| {
+            let wire =
+                String::from_utf8(f.message(id, &format!("Byte-Range: {range}\r\n"), body, flag)).unwrap();
+            wire.replace(&format!("m-{id}"), "the-message")
+        };
+        f.write(chunk(&f, "tid-0001", "1-3/6", b"abc", '+'));
+        assert_eq!(a.take().text(), "abc");
+        assert_eq!(f.frame().start, "200 OK");
+        if copy_far {
+            assert_eq!(b.take().text(), "abc");
+        }
+        stage.relay.command(MediaCommand::CloseLeg { leg: LegKey(1) });
+        f.write(chunk(&f, "tid-0002", "4-6/6", b"def", '$'));
+        if copy_far {
+            assert_eq!(b.take().text(), "def");
+            assert_eq!(f.frame().start, "200 OK");
+        } else {
+            assert!(f.frame().start.starts_with("481 "));
+            b.silent();
+        }
+    }
 }
 
 #[test]

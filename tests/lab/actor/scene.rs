@@ -23,6 +23,8 @@ pub struct SceneOptions {
     pub transport: Transport,
     /// Interworking Selection Function.
     pub isf: Option<SocketAddr>,
+    /// Lines of the `[msrp]` table.
+    pub msrp: String,
 }
 
 impl Default for SceneOptions {
@@ -32,6 +34,7 @@ impl Default for SceneOptions {
             devices: vec!["UE-A", "UE-B", "UE-C"],
             transport: Transport::Udp,
             isf: None,
+            msrp: String::new(),
         }
     }
 }
@@ -78,6 +81,7 @@ impl Scene {
         pf.core = Some(far.agent.local());
         pf.trusted = vec![far.place.ip];
         pf.isf = options.isf;
+        pf.msrp = options.msrp;
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {
             trace.name_socket(*address, "pf");

@@ -244,7 +244,6 @@ fn the_answer_of_another_fork_gets_ack_and_bye() {
     w.silent();
 }
 
-// Rows: RSP-07
 #[test]
 fn relaying_between_the_client_and_the_far_end_changes_no_length() {
     for (a, f) in [("aaaaaaaa", "ffffffff"), ("a", "f-rather-long-session-identifier-0123456789")] {

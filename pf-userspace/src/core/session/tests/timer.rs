@@ -145,7 +145,7 @@ fn a_refresh_that_cannot_be_taken_now_is_tried_again() {
     w.silent();
 }
 
-// Rows: TMR-01, TMR-02, TMR-05, TMR-07, TMR-08
+// Rows: TMR-01, TMR-02, TMR-07, TMR-08
 #[test]
 fn when_the_clients_timer_expires_everybody_gets_a_bye_and_media_goes_with_the_answers() {
     let mut w = World::new();

@@ -1,0 +1,139 @@
+//! re-INVITE inside a session (clause 8.2.2.5).
+
+use anyhow::{Context, Result};
+use lab::{
+    actor::{Call, Scene},
+    msrp::Outgoing,
+    sip::{Message, Sdp, ServerRequest},
+    wait::{QUIET, SOON},
+};
+
+/// A description that says something more in accept-wrapped-types, with the next version.
+fn changed(body: &[u8]) -> Result<Vec<u8>> {
+    let text = std::str::from_utf8(body)?;
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for line in &mut lines {
+        if line.starts_with("a=accept-wrapped-types:") {
+            line.push_str(" text/html");
+        } else if line.starts_with("o=") {
+            let mut parts: Vec<&str> = line.split(' ').collect();
+            let next = (parts[2].parse::<u64>()? + 1).to_string();
+            parts[2] = &next;
+            *line = parts.join(" ");
+        }
+    }
+    Ok((lines.join("\r\n") + "\r\n").into_bytes())
+}
+
+/// The next re-INVITE of a call with this offer.
+fn re_invite(call: &mut Call, body: Vec<u8>) -> Message {
+    let mut request = call.dialog.request("INVITE").with("Contact", call.party.contact());
+    for name in ["Accept-Contact", "User-Agent", "Supported", "P-Preferred-Service"] {
+        request = request.with(name, call.invite.header(name).unwrap_or_default());
+    }
+    request.set_body("application/sdp", body);
+    request
+}
+
+async fn accept(call: &Call, request: &ServerRequest, body: Vec<u8>) -> Result<()> {
+    let mut answer = request.reply(200, "OK").with("Contact", call.party.contact());
+    answer.set_body("application/sdp", body);
+    request.respond(answer).await
+}
+
+/// A message of UE-A reaches everybody.
+async fn talk(a: &Call, others: &mut [&mut Call], text: &str) -> Result<()> {
+    let sent = a.media.chat(Scene::ALICE, Scene::BOB, text).await?;
+    for call in others {
+        let got = call.media.message(SOON).await.with_context(|| format!("{text}: {}", call.party.name))?;
+        assert_eq!(got.body, sent.body, "{}", call.party.name);
+    }
+    Ok(())
+}
+
+// Rows: MOD-02, MOD-03, MOD-07, MOD-08, MOD-09, MOD-15, MOD-16
+#[tokio::test]
+async fn a_change_of_the_originator_reaches_the_far_end_and_the_devices() -> Result<()> {
+    let scene = Scene::with(&["UE-A", "UE-B"]).await?;
+    let (mut a, mut far, mut others) = scene.full_call().await?;
+    let b = &mut others[0];
+    talk(&a, &mut [&mut far, b], "before").await?;
+
+    let offer = changed(&a.invite.body)?;
+    let request = re_invite(&mut a, offer);
+    let number = request.cseq();
+    let mut tx = a.dialog.send(request).await?;
+    let at_far = far.dialog.expect("INVITE", SOON).await?;
+    let message = &at_far.message;
+    assert_eq!(message.header("Call-ID"), far.invite.header("Call-ID"), "in the dialog");
+    assert_eq!(message.cseq(), far.invite.cseq() + 1);
+    assert_eq!(message.header("Contact"), far.invite.header("Contact"));
+    let (before, now) = (Sdp::parse(&far.invite.body)?, Sdp::parse(&message.body)?);
+    assert_eq!(now.msrp()?.path()?, before.msrp()?.path()?, "pf's own path, as before");
+    let types = now.msrp()?.attribute("accept-wrapped-types").unwrap_or_default().to_owned();
+    assert!(types.contains("text/html"), "{types}");
+    b.dialog.next_request(QUIET / 4).await.err().context("B heard before FAR had answered")?;
+    accept(&far, &at_far, changed(&far.answer.body)?).await?;
+
+    let answer = tx.last(SOON).await?;
+    assert_eq!(answer.code(), 200);
+    assert!(answer.required("Server")?.starts_with("CPM-serv/OMA2.2"));
+    assert_eq!(answer.header("Contact"), a.answer.header("Contact"));
+    let line = Sdp::parse(&answer.body)?.msrp()?.clone();
+    assert_eq!(line.path()?, a.peer_sdp.msrp()?.path()?);
+    assert_eq!(line.attribute("setup"), Some("passive"));
+    let types = line.attribute("accept-wrapped-types").unwrap_or_default();
+    assert!(types.contains("text/html"), "FAR's answer comes back: {types}");
+    a.dialog.ack(number, None).await?;
+    assert_eq!(at_far.acked(SOON).await?.cseq(), message.cseq());
+
+    let at_b = b.dialog.expect("INVITE", SOON).await?;
+    assert_eq!(at_b.message.header("Call-ID"), b.invite.header("Call-ID"));
+    let (before, now) = (Sdp::parse(&b.invite.body)?, Sdp::parse(&at_b.message.body)?);
+    assert_eq!(now.msrp()?.path()?, before.msrp()?.path()?, "B's own leg");
+    let types = now.msrp()?.attribute("accept-wrapped-types").unwrap_or_default().to_owned();
+    assert!(types.contains("text/html"), "{types}");
+    accept(b, &at_b, changed(&b.answer.body)?).await?;
+    at_b.acked(SOON).await?;
+
+    talk(&a, &mut [&mut far, b], "after").await?;
+    scene.device(1).agent.no_request(QUIET / 4).await.context("no second leg to B")?;
+    scene.verify()
+}
+
+// Rows: MOD-02, MOD-07, MOD-09
+#[tokio::test]
+async fn a_change_that_the_far_end_refuses_leaves_the_session_as_it_was() -> Result<()> {
+    let scene = Scene::with(&["UE-A", "UE-B"]).await?;
+    let (mut a, mut far, mut others) = scene.full_call().await?;
+    let offer = changed(&a.invite.body)?;
+    let request = re_invite(&mut a, offer);
+    let mut tx = a.dialog.send(request).await?;
+    far.dialog.expect("INVITE", SOON).await?.answer(488, "Not Acceptable Here").await?;
+    assert_eq!(tx.last(SOON).await?.code(), 488);
+    talk(&a, &mut [&mut far, &mut others[0]], "as before").await?;
+    others[0].dialog.next_request(QUIET / 4).await.err().context("B heard of it")?;
+    scene.verify()
+}
+
+// Rows: MOD-17
+#[tokio::test]
+async fn a_refresh_changes_nothing_and_disturbs_no_message() -> Result<()> {
+    let scene = Scene::with(&["UE-A", "UE-B"]).await?;
+    let (mut a, mut far, mut others) = scene.full_call().await?;
+    let message = Outgoing::chat(Scene::ALICE, Scene::BOB, &"x".repeat(2_000_000)).chunked(10_000);
+    let sending = a.media.send(&message).await?;
+    let offer = a.invite.body.to_vec();
+    let request = re_invite(&mut a, offer);
+    let number = request.cseq();
+    let answer = a.dialog.send(request).await?.last(SOON).await?;
+    assert_eq!(answer.code(), 200);
+    assert!(answer.body == a.answer.body, "o= and all else as before");
+    a.dialog.ack(number, None).await?;
+    sending.accepted(SOON).await?;
+    for call in [&mut far, &mut others[0]] {
+        assert!(call.media.message(SOON).await?.body == message.body);
+        call.dialog.next_request(QUIET / 4).await.err().context("a refresh of leg A is its own")?;
+    }
+    scene.verify()
+}
