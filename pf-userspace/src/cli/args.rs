@@ -31,7 +31,7 @@ pub enum Command {
     /// Serve: SIP, MSRP and the admin socket
     #[command(after_help = "\
 Prints one line `pf ready: sip ... msrp ... admin ...` on standard output when everything listens, and logs to
-standard error. SIGTERM and SIGINT end it.
+standard error. SIGTERM and SIGINT end its sessions, then `pf`.
 
 Examples:
   pf run --config /etc/pf/pf.toml

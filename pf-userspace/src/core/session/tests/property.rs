@@ -16,6 +16,7 @@ enum Step {
     Down { leg: usize },
     Pass { seconds: u64 },
     Reply { to: usize, status: u16, described: bool },
+    ShutDown,
     Unanswered { to: usize },
 }
 
@@ -32,6 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|seconds| Step::Pass { seconds }),
         9 => (0..8_usize, status, any::<bool>())
             .prop_map(|(to, status, described)| Step::Reply { to, status, described: described || status == 200 }),
+        1 => Just(Step::ShutDown),
         1 => (0..8_usize).prop_map(|to| Step::Unanswered { to }),
     ]
 }
@@ -196,6 +198,7 @@ impl Wire {
                 }
                 self.w.reply(&out, response);
             }
+            Step::ShutDown => self.w.shut_down(),
             Step::Unanswered { to } if *to < self.open.len() => {
                 let out = self.open.remove(*to);
                 self.w.unanswered(&out);
