@@ -196,6 +196,20 @@ password = \"b\"
     let lines: Vec<usize> = findings.iter().map(|f| f.line).collect();
     assert_eq!(lines, [6, 6, 7], "{findings:#?}");
 
+    let text = "\
+[[user]]
+addresses = [\"sip:alice@example.org\", \"sips:alice@example.org\", \"tel:+1-555-0100\"]
+username = \"alice\"
+password = \"a\"
+[[user]]
+addresses = [\"sip:bob@example.org\", \"tel:+15550100\"]
+username = \"bob\"
+password = \"b\"
+";
+    let (_, findings) = super::users::check(Path::new("users.toml"), text, &["example.org".to_owned()]);
+    let lines: Vec<usize> = findings.iter().map(|f| f.line).collect();
+    assert_eq!(lines, [6], "the same number, written differently: {findings:#?}");
+
     let text = "[[user]]\naddresses = [\"alice\"]\nuser = \"alice\"\npassword = \"\"\n";
     let (users, findings) = super::users::check(Path::new("users.toml"), text, &[]);
     let lines: Vec<usize> = findings.iter().map(|f| f.line).collect();
