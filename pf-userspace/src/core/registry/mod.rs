@@ -102,7 +102,7 @@ impl Registry {
         let owners = addresses
             .flat_map(|(i, user)| user.addresses.iter().filter_map(move |a| Some((address_key(a)?, i))));
         Registry {
-            authenticator: Authenticator::new(realm, &config.users),
+            authenticator: Authenticator::new(realm, &config.digest, &config.users),
             domains: config.domains.clone(),
             sip: config.sip.clone(),
             trusted: config.trusted.clone(),
