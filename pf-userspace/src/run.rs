@@ -107,6 +107,7 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
         product: config.sip.product.clone(),
         secret,
         users,
+        digest: config.registrar.digest.clone(),
     };
     let core = Shard::new(core_config, Box::new(OsEntropy));
     let start = Instant::now();

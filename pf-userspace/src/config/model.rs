@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::{event::Transport, policy::Policy};
+use crate::core::{config::DigestAlgorithm, event::Transport, policy::Policy};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,13 +212,21 @@ impl Default for Msrp {
 }
 
 /// `[registrar]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Registrar {
     /// Domains that are served.
     pub domains: Vec<String>,
     /// The users file.
     pub users: Option<PathBuf>,
+    /// Algorithms of digest authentication, the best first.
+    pub digest: Vec<DigestAlgorithm>,
+}
+
+impl Default for Registrar {
+    fn default() -> Registrar {
+        Registrar { domains: Vec::new(), users: None, digest: DigestAlgorithm::ALL.to_vec() }
+    }
 }
 
 /// `[admin]`

@@ -224,6 +224,15 @@ pub const OPTIONS: &[OptionDoc] = &[
         "The users file; a relative path counts from the folder of this file. Its form is at the end of this page.",
     ),
     option(
+        "registrar.digest",
+        Kind::List(&Kind::Choice(&["SHA-256", "MD5"])),
+        "[\"MD5\", \"SHA-256\"]",
+        "Algorithms of digest authentication: each is offered in a header field of `401` and `407` of its own, in \
+         this order, and no other is accepted. A client takes the first that it knows (RFC 8760 section 2.4), so the \
+         best stands first; but some old clients read the first header field alone: for them put `MD5` first. \
+         Without `MD5` clients that know nothing else stay out.",
+    ),
+    option(
         "policy.barred",
         Kind::List(&Kind::CpmAddress),
         "[\"sip:mallory@example.org\"]",

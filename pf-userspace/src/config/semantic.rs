@@ -166,6 +166,21 @@ fn users(source: &mut Source<'_>, config: &Config) -> Vec<User> {
             "name the domain of your users, as in domains = [\"example.org\"] under `[registrar]`",
         );
     }
+    let digest = &config.registrar.digest;
+    if digest.is_empty() {
+        source.note(
+            Error,
+            "registrar.digest",
+            "there is no algorithm: nobody could show who they are",
+            "name at least one, or leave the option out",
+        );
+    }
+    for (index, algorithm) in digest.iter().enumerate() {
+        if digest[..index].contains(algorithm) {
+            let message = format!("{} stands there twice", algorithm.as_str());
+            source.note(Error, &format!("registrar.digest[{index}]"), message, "name each algorithm once");
+        }
+    }
     let Some(file) = &config.registrar.users else {
         if config.sip.trusted.is_empty() {
             source.note(

@@ -181,6 +181,27 @@ fn a_missing_users_file_is_an_error_at_its_line() {
 }
 
 #[test]
+fn digest_algorithms_are_known_ones_and_each_stands_once() {
+    use crate::core::config::DigestAlgorithm::{Md5, Sha256};
+    let read = |list: &str| {
+        let checked = check(Path::new("/nowhere/pf.toml"), &format!("{GOOD}digest = {list}\n"));
+        checked.config.map(|config| config.registrar.digest)
+    };
+    assert_eq!(check(Path::new("/nowhere/pf.toml"), GOOD).config.unwrap().registrar.digest, [Sha256, Md5]);
+    assert_eq!(read(r#"["MD5", "SHA-256"]"#), Some(vec![Md5, Sha256]));
+    assert_eq!(read(r#"["SHA-256"]"#), Some(vec![Sha256]));
+    for (list, key) in [
+        ("[]", "registrar.digest"),
+        (r#"["SHA-1"]"#, "registrar.digest"),
+        (r#"["md5"]"#, "registrar.digest"),
+        (r#"["MD5", "SHA-256", "MD5"]"#, "registrar.digest[2]"),
+    ] {
+        let found = faults(&format!("{GOOD}digest = {list}\n"));
+        assert_eq!(found.iter().map(|(line, key, _)| (*line, key.as_str())).collect::<Vec<_>>(), [(3, key)]);
+    }
+}
+
+#[test]
 fn each_fault_of_a_users_file_is_found_with_its_line() {
     let text = "\
 [[user]]
@@ -195,6 +216,20 @@ password = \"b\"
     let (_, findings) = super::users::check(Path::new("users.toml"), text, &["example.org".to_owned()]);
     let lines: Vec<usize> = findings.iter().map(|f| f.line).collect();
     assert_eq!(lines, [6, 6, 7], "{findings:#?}");
+
+    let text = "\
+[[user]]
+addresses = [\"sip:alice@example.org\", \"sips:alice@example.org\", \"tel:+1-555-0100\"]
+username = \"alice\"
+password = \"a\"
+[[user]]
+addresses = [\"sip:bob@example.org\", \"tel:+15550100\"]
+username = \"bob\"
+password = \"b\"
+";
+    let (_, findings) = super::users::check(Path::new("users.toml"), text, &["example.org".to_owned()]);
+    let lines: Vec<usize> = findings.iter().map(|f| f.line).collect();
+    assert_eq!(lines, [6], "the same number, written differently: {findings:#?}");
 
     let text = "[[user]]\naddresses = [\"alice\"]\nuser = \"alice\"\npassword = \"\"\n";
     let (users, findings) = super::users::check(Path::new("users.toml"), text, &[]);

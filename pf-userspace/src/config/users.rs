@@ -10,7 +10,7 @@ use super::{
     finding::{Finding, Severity},
     kind::{Kind, type_name},
 };
-use crate::core::{config::User, sip::Uri};
+use crate::core::{config::User, registry::address_key, sip::Uri};
 
 /// The file as it stands: a list of `[[user]]` tables.
 #[derive(Debug, Default, Deserialize)]
@@ -123,6 +123,7 @@ fn walk_user(source: &mut Source<'_>, index: usize, fields: &DeTable<'_>, whole:
 
 fn convert(source: &mut Source<'_>, read: UsersFile, domains: &[String]) -> Vec<User> {
     let mut addresses: BTreeMap<String, usize> = BTreeMap::new();
+    let mut keys: BTreeMap<String, usize> = BTreeMap::new();
     let mut usernames: BTreeMap<String, usize> = BTreeMap::new();
     let mut users = Vec::new();
     for (index, entry) in read.user.into_iter().enumerate() {
@@ -136,7 +137,10 @@ fn convert(source: &mut Source<'_>, read: UsersFile, domains: &[String]) -> Vec<
             );
         }
         for address in &entry.addresses {
-            if let Some(first) = addresses.insert(address.to_ascii_lowercase(), index) {
+            let same_text = addresses.insert(address.to_ascii_lowercase(), index);
+            // Another way to write an address of another user, as `tel:+1-555` and `tel:+1555`.
+            let same = address_key(address).and_then(|key| keys.insert(key, index));
+            if let Some(first) = same_text.or(same.filter(|first| *first != index)) {
                 let message = format!("`{address}` belongs to user number {} already", first + 1);
                 source.note(Severity::Error, &key, message, "one address belongs to one user");
             }

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::{event::Transport, policy::Policy};
 
 /// Everything that the core needs to know about its surroundings.
@@ -27,6 +29,33 @@ pub struct CoreConfig {
     pub secret: [u8; 32],
     /// Users of the embedded registrar.
     pub users: Vec<User>,
+    /// Algorithms of digest authentication, the best first: each is offered in a header field of its own, in this
+    /// order, and no other is accepted. At least one.
+    pub digest: Vec<DigestAlgorithm>,
+}
+
+/// An algorithm of digest authentication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DigestAlgorithm {
+    /// RFC 2617 and RFC 3261: what every client knows, and weak.
+    #[serde(rename = "MD5")]
+    Md5,
+    /// RFC 7616 and RFC 8760.
+    #[serde(rename = "SHA-256")]
+    Sha256,
+}
+
+impl DigestAlgorithm {
+    /// All of them, the best first.
+    pub const ALL: [DigestAlgorithm; 2] = [DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+
+    /// Its name in `algorithm=` and in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DigestAlgorithm::Md5 => "MD5",
+            DigestAlgorithm::Sha256 => "SHA-256",
+        }
+    }
 }
 
 /// A SIP address of ours.

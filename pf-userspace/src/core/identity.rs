@@ -91,22 +91,22 @@ fn served(config: &CoreConfig, registry: &Registry, address: &str) -> Option<Str
 
 /// The user whose device registered from there and who owns what is claimed.
 fn by_registration(registry: &Registry, claims: &[String], from: &Peer) -> Option<Identified> {
-    let mut found: Vec<(String, Vec<String>)> = Vec::new();
-    for device in registry.devices_from(from) {
-        let addresses = registry.user_addresses(&device.aor).unwrap_or_default();
-        if !found.iter().any(|(aor, _)| *aor == device.aor) {
-            found.push((device.aor.clone(), addresses.to_vec()));
+    // A connection may be shared by very many devices: the claim says whose to look at.
+    let device = match claims.first() {
+        Some(claim) => registry.device_from(claim, from)?,
+        None => {
+            let mut devices = registry.devices_from(from);
+            let device = devices.next()?;
+            // Without a claim the source must leave no choice.
+            if devices.any(|other| other.aor != device.aor) {
+                return None;
+            }
+            device
         }
-    }
-    // Without a claim the source must leave no choice.
-    if claims.is_empty() && found.len() != 1 {
-        return None;
-    }
-    found.into_iter().find_map(|(aor, addresses)| {
-        let address = claimed(claims, &addresses)?;
-        let asserted = assertion(&address, &addresses);
-        Some(Identified::User { aor, asserted })
-    })
+    };
+    let addresses = registry.user_addresses(&device.aor)?;
+    let address = claimed(claims, addresses)?;
+    Some(Identified::User { aor: device.aor.clone(), asserted: assertion(&address, addresses) })
 }
 
 /// The address that the request is sent under: the claimed one among the user's, or the user's first where nothing is
@@ -151,6 +151,7 @@ mod tests {
     use crate::core::{
         event::FlowId,
         registry::{
+            address::tests::looked_at,
             digest::tests::answer,
             tests::{Lab, at, config, register, tcp, udp, user},
         },
@@ -269,6 +270,37 @@ mod tests {
             is_challenge(&ask(&mut lab, &invite(&[ANN]), &phone)),
             "the policy wants a password every time"
         );
+    }
+
+    // Rows: INV-02
+    #[test]
+    fn many_users_behind_one_connection_cost_no_more_than_two() {
+        let shared = tcp("192.0.2.1:40000", 7);
+        let from = |name: &str| format!("<sip:{name}@example.org>;tag=1");
+        let cost = |users: usize| {
+            let names: Vec<String> = (0..users).map(|n| format!("u{n}")).collect();
+            let mut config = config();
+            config.users = names.iter().map(|name| user(name)).collect();
+            let mut lab = Lab::new(config);
+            for name in &names {
+                let contact = format!("<sip:{name}@192.0.2.1>");
+                lab.register(at(0), &register(name, 1, &[("Contact", &contact)]), &shared);
+            }
+            looked_at(|| {
+                for name in [&names[0], &names[users - 1]] {
+                    let tel = format!("<tel:+1-555-{name}>");
+                    let expected = known(
+                        &format!("sip:{name}@example.org"),
+                        &[&format!("<sip:{name}@example.org>"), &tel],
+                    );
+                    assert_eq!(ask(&mut lab, &invite(&[("From", &from(name))]), &shared), expected);
+                }
+                for unclear in [from("stranger"), "<sip:x@anonymous.invalid>;tag=1".to_owned()] {
+                    assert!(is_challenge(&ask(&mut lab, &invite(&[("From", &unclear)]), &shared)));
+                }
+            })
+        };
+        assert_eq!(cost(200), cost(2));
     }
 
     // Rows: INV-02

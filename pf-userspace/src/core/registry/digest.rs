@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::core::{
     Entropy, Time,
-    config::User,
+    config::{DigestAlgorithm, User},
     sip::{Request, Response, Uri, fields::split_list},
 };
 
@@ -44,6 +44,8 @@ impl Asker {
 #[derive(Debug)]
 pub(crate) struct Authenticator {
     realm: String,
+    /// Those we offer, in this order, and accept.
+    algorithms: Vec<DigestAlgorithm>,
     by_name: BTreeMap<String, usize>,
     key: Option<[u8; 64]>,
     used: BTreeMap<String, u32>,
@@ -51,9 +53,10 @@ pub(crate) struct Authenticator {
 }
 
 impl Authenticator {
-    pub(crate) fn new(realm: &str, users: &[User]) -> Authenticator {
+    pub(crate) fn new(realm: &str, algorithms: &[DigestAlgorithm], users: &[User]) -> Authenticator {
         Authenticator {
             realm: realm.replace(['"', '\\'], ""),
+            algorithms: algorithms.to_vec(),
             by_name: users.iter().enumerate().map(|(index, user)| (user.username.clone(), index)).collect(),
             key: None,
             used: BTreeMap::new(),
@@ -72,7 +75,8 @@ impl Authenticator {
     ) -> Result<usize, Response> {
         let (_, _, header) = asker.terms();
         let all = request.headers.all(header).take(4).filter_map(Credentials::parse);
-        let ours: Vec<Credentials<'_>> = all.filter(|c| c.realm == self.realm).collect();
+        let ours: Vec<Credentials<'_>> =
+            all.filter(|c| c.realm == self.realm && self.algorithms.contains(&c.algorithm)).collect();
         let mut stale = false;
         for credentials in ours {
             let Some((index, user)) =
@@ -129,14 +133,17 @@ impl Authenticator {
         let nonce = format!("{head}{}", hex(&sign(key, &head).finalize().into_bytes()[..16]));
         let (status, name, _) = asker.terms();
         let stale = if stale { ", stale=true" } else { "" };
-        // The best algorithm first (RFC 8760 section 2.4).
-        ["SHA-256", "MD5"].iter().fold(Response::new(status), |response, algorithm| {
-            let realm = &self.realm;
-            let value = format!(
-                "Digest realm=\"{realm}\", nonce=\"{nonce}\", qop=\"auth\", algorithm={algorithm}{stale}"
-            );
-            response.with(name, value)
-        })
+        // The one we prefer first (RFC 8760 section 2.4).
+        self.algorithms.iter().map(|algorithm| algorithm.as_str()).fold(
+            Response::new(status),
+            |response, algorithm| {
+                let realm = &self.realm;
+                let value = format!(
+                    "Digest realm=\"{realm}\", nonce=\"{nonce}\", qop=\"auth\", algorithm={algorithm}{stale}"
+                );
+                response.with(name, value)
+            },
+        )
     }
 
     /// When we gave this nonce out; `None` if we did not.
@@ -169,7 +176,7 @@ fn same_resource(digest_uri: &str, request_uri: &str) -> bool {
 
 /// Credentials with `qop=auth`; what has other terms is no credential for us.
 struct Credentials<'a> {
-    algorithm: Algorithm,
+    algorithm: DigestAlgorithm,
     cnonce: &'a str,
     nc: u32,
     nc_text: &'a str,
@@ -178,12 +185,6 @@ struct Credentials<'a> {
     response: &'a str,
     uri: &'a str,
     username: &'a str,
-}
-
-#[derive(Clone, Copy)]
-enum Algorithm {
-    Md5,
-    Sha256,
 }
 
 impl<'a> Credentials<'a> {
@@ -197,12 +198,9 @@ impl<'a> Credentials<'a> {
             .map(|(name, value)| (name.trim(), crate::core::sip::fields::unquote(value.trim())))
             .collect();
         let field = |name: &str| fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| *v);
-        let algorithm = match field("algorithm") {
-            None => Algorithm::Md5,
-            Some(name) if name.eq_ignore_ascii_case("MD5") => Algorithm::Md5,
-            Some(name) if name.eq_ignore_ascii_case("SHA-256") => Algorithm::Sha256,
-            Some(_) => return None,
-        };
+        let algorithm = field("algorithm").unwrap_or(DigestAlgorithm::Md5.as_str());
+        let algorithm =
+            DigestAlgorithm::ALL.into_iter().find(|known| algorithm.eq_ignore_ascii_case(known.as_str()))?;
         field("qop").filter(|qop| qop.eq_ignore_ascii_case("auth"))?;
         let nc_text = field("nc").filter(|nc| nc.len() == 8 && nc.bytes().all(|o| o.is_ascii_hexdigit()))?;
         Some(Credentials {
@@ -221,8 +219,8 @@ impl<'a> Credentials<'a> {
     /// Is the response the one that only the user's password gives?
     fn proves(&self, password: &str, method: &str) -> bool {
         let right = match self.algorithm {
-            Algorithm::Md5 => self.expected::<Md5>(password, method),
-            Algorithm::Sha256 => self.expected::<Sha256>(password, method),
+            DigestAlgorithm::Md5 => self.expected::<Md5>(password, method),
+            DigestAlgorithm::Sha256 => self.expected::<Sha256>(password, method),
         };
         same_octets(right.as_bytes(), self.response.to_ascii_lowercase().as_bytes())
     }
@@ -274,8 +272,8 @@ pub(crate) mod tests {
         let credentials = Credentials::parse(&blank).unwrap();
         let method = request.method.as_str();
         let proof = match credentials.algorithm {
-            Algorithm::Md5 => credentials.expected::<Md5>(&user.password, method),
-            Algorithm::Sha256 => credentials.expected::<Sha256>(&user.password, method),
+            DigestAlgorithm::Md5 => credentials.expected::<Md5>(&user.password, method),
+            DigestAlgorithm::Sha256 => credentials.expected::<Sha256>(&user.password, method),
         };
         format!("{head}, response=\"{proof}\"")
     }
@@ -316,7 +314,7 @@ pub(crate) mod tests {
     #[test]
     fn a_challenge_is_met_once_per_count_and_while_it_is_fresh() {
         let (users, entropy) = (users(), &mut SeededEntropy(1));
-        let mut authenticator = Authenticator::new("example.org", &users);
+        let mut authenticator = Authenticator::new("example.org", &DigestAlgorithm::ALL, &users);
         let mut request = Request::new(Method::Register, "sip:example.org");
         let ask = |a: &mut Authenticator, e: &mut SeededEntropy, now, r: &Request| {
             a.authenticate(now, e, &users, r, Asker::Registrar)
@@ -349,8 +347,52 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_configured_algorithms_are_offered_in_their_order_and_no_other_is_accepted() {
+        use DigestAlgorithm::{Md5, Sha256};
+        let (users, entropy) = (users(), &mut SeededEntropy(4));
+        let offered = |challenge: &Response| -> Vec<String> {
+            let values = challenge.headers.all("WWW-Authenticate");
+            values.map(|value| value.split_once("algorithm=").unwrap().1.to_owned()).collect()
+        };
+        for (algorithms, names) in [
+            (vec![Md5, Sha256], vec!["MD5", "SHA-256"]),
+            (vec![Sha256, Md5], vec!["SHA-256", "MD5"]),
+            (vec![Md5], vec!["MD5"]),
+            (vec![Sha256], vec!["SHA-256"]),
+        ] {
+            let mut authenticator = Authenticator::new("example.org", &algorithms, &users);
+            let blank = Request::new(Method::Register, "sip:example.org");
+            let mut send = |request: &Request| {
+                authenticator.authenticate(at(1), entropy, &users, request, Asker::Registrar)
+            };
+            let challenge = send(&blank).unwrap_err();
+            assert_eq!(offered(&challenge), names);
+            // Each of the two, offered or not, and none named, which means MD5 (RFC 7616 section 3.3).
+            for (nc, algorithm, named) in [(1, Sha256, true), (2, Md5, true), (3, Md5, false)] {
+                let value = challenge.headers.get("WWW-Authenticate").unwrap();
+                let chosen = value.replace(names[0], algorithm.as_str());
+                let chosen = Response::new(401).with("WWW-Authenticate", chosen);
+                let mut credentials = answer(&chosen, 0, nc, &blank, &users[0]);
+                if !named {
+                    credentials = credentials.replace("algorithm=MD5, ", "");
+                }
+                assert_eq!(credentials.contains("algorithm"), named);
+                let mut answered = blank.clone();
+                answered.headers.push("Authorization", credentials);
+                match send(&answered) {
+                    Ok(user) => assert!(user == 0 && algorithms.contains(&algorithm), "{algorithm:?}"),
+                    Err(again) => {
+                        assert!(!algorithms.contains(&algorithm), "{algorithm:?}");
+                        assert_eq!(offered(&again), names);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_full_memory_of_used_nonces_makes_them_all_stale() {
-        let mut authenticator = Authenticator::new("r", &[]);
+        let mut authenticator = Authenticator::new("r", &DigestAlgorithm::ALL, &[]);
         let entropy = &mut SeededEntropy(3);
         let mut nonce = |a: &mut Authenticator, now| {
             let challenge = a.challenge(now, entropy, Asker::Proxy, false);
@@ -384,7 +426,7 @@ pub(crate) mod tests {
         fn any_text_is_survived(text in "(Digest )?([a-z]{1,8}=\"?[a-f0-9\\PC]{0,20}\"?,? ?){0,8}", nonce in "\\PC{0,80}") {
             let _ = Credentials::parse(&text).map(|c| c.proves("x", "INVITE"));
             let users = users();
-            let mut authenticator = Authenticator::new("r", &users);
+            let mut authenticator = Authenticator::new("r", &DigestAlgorithm::ALL, &users);
             let mut request = Request::new(Method::Invite, "sip:b@r");
             let _ = authenticator.authenticate(at(0), &mut SeededEntropy(2), &users, &request, Asker::Proxy);
             prop_assert_eq!(authenticator.issued(&nonce), None);

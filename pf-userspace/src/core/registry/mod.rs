@@ -3,7 +3,7 @@
 //! Fed by REGISTERs of the devices themselves (embedded registrar, RFC 3261 section 10.3) and by third-party
 //! REGISTERs of a trusted core registrar.
 
-mod address;
+pub(crate) mod address;
 mod device;
 pub(crate) mod digest;
 mod gruu;
@@ -47,6 +47,8 @@ pub struct Registry {
     users: Vec<User>,
     /// Which user has an address, by [`address_key`].
     owners: BTreeMap<String, usize>,
+    /// Addresses that may not start a session, by [`address_key`].
+    barred: BTreeSet<String>,
     /// Shortest and longest registration, in seconds.
     bounds: (u32, u32),
     /// Users with devices, by [`address_key`] of the address of record.
@@ -100,12 +102,13 @@ impl Registry {
         let owners = addresses
             .flat_map(|(i, user)| user.addresses.iter().filter_map(move |a| Some((address_key(a)?, i))));
         Registry {
-            authenticator: Authenticator::new(realm, &config.users),
+            authenticator: Authenticator::new(realm, &config.digest, &config.users),
             domains: config.domains.clone(),
             sip: config.sip.clone(),
             trusted: config.trusted.clone(),
             users: config.users.clone(),
             owners: owners.collect(),
+            barred: config.policy.barred.iter().filter_map(|address| address_key(address)).collect(),
             bounds: (config.policy.registration_min_seconds, config.policy.registration_max_seconds),
             accounts: BTreeMap::new(),
             by_expiry: BTreeSet::new(),
@@ -188,11 +191,22 @@ impl Registry {
         self.accounts.values().flat_map(|account| &account.devices).map(|device| device.view(now)).collect()
     }
 
-    /// The devices that registered themselves from there.
-    pub(crate) fn devices_from(&self, from: &Peer) -> Vec<&Device> {
+    /// The devices that registered themselves from there, by user. There may be very many: look at as few as will do.
+    pub(crate) fn devices_from(&self, from: &Peer) -> impl Iterator<Item = &Device> {
         let keys = Source::direct(from).and_then(|source| self.by_source.get(&source));
         let accounts = keys.into_iter().flatten().filter_map(|key| self.accounts.get(key));
-        accounts.flat_map(|account| &account.devices).filter(|d| suitable::is_source(d, from)).collect()
+        accounts.flat_map(|account| &account.devices).filter(|device| suitable::is_source(device, from))
+    }
+
+    /// The first device of the user with this address that registered itself from there.
+    pub(crate) fn device_from(&self, address: &str, from: &Peer) -> Option<&Device> {
+        let account = self.accounts.get(&self.account_key(address)?)?;
+        account.devices.iter().find(|device| suitable::is_source(device, from))
+    }
+
+    /// Does the policy bar this address?
+    pub(crate) fn is_barred(&self, address: &str) -> bool {
+        !self.barred.is_empty() && address_key(address).is_some_and(|key| self.barred.contains(&key))
     }
 
     /// The addresses of a configured user, by any of them.

@@ -18,7 +18,6 @@ use crate::core::{
     event::{ClientTx, Hop, LegRole, Peer, ServerTx},
     identity::{self, Identified},
     policy::privacy::anonymity_requested,
-    registry::same_address,
     sdp::{self, Part, Sdp, SetupAttr},
     sip::{Dialog, Headers, Method, NameAddr, Request, Response, dialog::with_tag},
 };
@@ -184,11 +183,10 @@ pub(super) fn check(
     asserted: &[String],
 ) -> Result<(), Box<Response>> {
     let policy = &cx.config.policy;
-    let users = cx.config.users.iter().filter(|u| u.addresses.iter().any(|a| same_address(a, user)));
-    let mut addresses: Vec<String> = users.flat_map(|u| u.addresses.clone()).collect();
+    let mut addresses = cx.registry.user_addresses(user).unwrap_or_default().to_vec();
     addresses.push(user.to_owned());
     addresses.extend(asserted.iter().filter_map(|value| Some(NameAddr::parse(value).ok()?.uri)));
-    if policy.barred.iter().any(|barred| addresses.iter().any(|address| same_address(barred, address))) {
+    if addresses.iter().any(|address| cx.registry.is_barred(address)) {
         return Err(Box::new(cx.warning(request, 403, NOT_AUTHORISED)));
     }
     if policy.client_version.is_some_and(|rule| !rule.admits(request.headers.get("User-Agent"))) {

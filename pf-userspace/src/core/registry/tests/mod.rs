@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::core::{entropy::SeededEntropy, event::Hop, policy::Policy, sip::Method};
+use crate::core::{config::DigestAlgorithm, entropy::SeededEntropy, event::Hop, policy::Policy, sip::Method};
 
 pub(crate) const CPM: &str = "+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.session\"";
 
@@ -38,6 +38,7 @@ pub(crate) fn config() -> CoreConfig {
         product: "CPM-serv/OMA2.2 pf/0".to_owned(),
         secret: [1; 32],
         users: vec![user("ann"), user("bob")],
+        digest: DigestAlgorithm::ALL.to_vec(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Clause 8.2.2.1, request part.
 
 use super::*;
+use crate::core::{config::User, registry::address::tests::looked_at};
 
 fn refusal(world: &mut World, invite: Request) -> Response {
     let tx = world.receive(invite);
@@ -21,6 +22,53 @@ fn a_barred_user_gets_403_with_127() {
     let response = refusal(&mut w, invite());
     assert_eq!(warning(&response), (403, "399 10.0.0.1:5060 \"127 Service not authorised\""));
     assert!(response.to_tag().is_some());
+}
+
+// Rows: INV-02, INV-03
+#[test]
+fn any_address_of_a_barred_user_is_barred() {
+    let user = |addresses: [&str; 2]| User {
+        addresses: addresses.map(str::to_owned).to_vec(),
+        username: addresses[0].to_owned(),
+        password: "secret".to_owned(),
+    };
+    for (barred, status) in
+        [("tel:+1555100", Some(403)), ("sips:ann@example.org;user=phone", Some(403)), ("tel:+1555200", None)]
+    {
+        let mut w = World::configured(|config| {
+            config.policy.barred = vec![barred.to_owned()];
+            config.users = vec![
+                user(["sip:ann@example.org", "tel:+1-555-100"]),
+                user(["sip:carl@example.org", "tel:+1-555-200"]),
+            ];
+        });
+        let tx = w.receive(invite());
+        assert_eq!(status, w.has_response(tx).then(|| w.response(tx).status), "{barred}");
+    }
+}
+
+/// What an INVITE costs does not grow with the users of the configuration, nor with those that are barred.
+#[test]
+fn an_invite_costs_the_same_with_many_users() {
+    let cost = |others: usize| {
+        let named = |n: usize| format!("sip:u{n}@example.org");
+        let user = |address: String| User {
+            username: address.clone(),
+            addresses: vec![address],
+            password: "secret".to_owned(),
+        };
+        let mut w = World::configured(|config| {
+            config.policy.barred = (0..others).map(named).collect();
+            config.users =
+                (0..others).map(named).chain(["sip:ann@example.org".to_owned()]).map(user).collect();
+        });
+        let cost = looked_at(|| {
+            w.receive(invite());
+        });
+        w.request(Method::Invite);
+        cost
+    };
+    assert_eq!(cost(200), cost(1));
 }
 
 // Rows: INV-02, INV-03
@@ -296,7 +344,7 @@ fn the_route_of_the_core_is_followed_and_a_clients_is_not() {
 
     let mut w = World::configured(|config| {
         config.core_route = None;
-        config.users = vec![crate::core::config::User {
+        config.users = vec![User {
             addresses: vec!["sip:ann@example.org".to_owned()],
             username: "ann".to_owned(),
             password: "secret".to_owned(),

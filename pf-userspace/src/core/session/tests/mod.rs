@@ -19,7 +19,7 @@ use std::{
 
 use crate::core::{
     Command, Event, Shard, Time,
-    config::{CoreConfig, MsrpAddress, SipAddress},
+    config::{CoreConfig, DigestAlgorithm, MsrpAddress, SipAddress},
     entropy::SeededEntropy,
     event::{
         ClientTx, Hop, LegCounters, LegDown, LegKey, MediaCommand, MediaEvent, NoAnswer, Peer, ServerTx,
@@ -112,6 +112,7 @@ impl World {
             product: "CPM-serv/OMA2.2 pf/0.1.0".to_owned(),
             secret: [7; 32],
             users: Vec::new(),
+            digest: DigestAlgorithm::ALL.to_vec(),
         };
         change(&mut config);
         World {
