@@ -2,10 +2,13 @@
 
 use anyhow::Result;
 
-use crate::{setup, shell};
+use crate::{ebpf, setup, shell, toolchain};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     setup::ensure(&[setup::IP, setup::SIPP, setup::KAMAILIO, setup::TCPDUMP])?;
+    // Tests load every kernel program, so they have to be in the binary.
+    toolchain::install()?;
+    ebpf::run(true)?;
     // Tests from outside start the programs themselves.
     shell::run(shell::cargo().args(["build", "--workspace", "--bins"]))?;
     shell::run(
