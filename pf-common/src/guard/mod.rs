@@ -8,9 +8,6 @@ mod packet;
 mod rate;
 mod verdict;
 
-#[cfg(test)]
-mod tests;
-
 pub use packet::{Found, Kind, Octets, Segment, check, read};
 pub use rate::Rate;
 pub use verdict::Verdict;
