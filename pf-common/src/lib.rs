@@ -4,5 +4,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod counted;
+
+pub mod guard;
+pub mod maps;
 pub mod msrp;
 pub mod splice;

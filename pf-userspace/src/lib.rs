@@ -6,6 +6,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod fastpath;
 pub mod msrp;
 pub mod run;
 pub mod sip;

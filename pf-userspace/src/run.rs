@@ -4,6 +4,7 @@
 //! workers. The core is owned by one task; what it commands is handed to the shells without waiting.
 
 mod address;
+mod guarded;
 mod logging;
 mod shard;
 mod state;
@@ -94,6 +95,8 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
     let sip_shell = SipShell::start(sip_config, sip_events).await.context("SIP")?;
     let (media_events, media) = mpsc::unbounded_channel();
     let relay = Arc::new(Relay::start(relay_config(config), media_events).context("MSRP")?);
+    // The ports are known now, and no peer knows them yet.
+    let guard = guarded::Guarded::start(&config.guard, &relay.local())?;
     let shells = shard::Shells { sip: sip_shell, relay };
 
     let core_config = CoreConfig {
@@ -115,7 +118,8 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
     let (shut_down, told) = oneshot::channel();
     let inputs = shard::Inputs { sip, media, queries: asked, shut_down: told };
     let mut core = tokio::spawn(shard::run(core, shells.clone(), inputs, start));
-    let views = views::Views { core: queries, shells: shells.clone(), start, fast_path: config.fast_path };
+    let fast_path = config.fast_path;
+    let views = views::Views { core: queries, shells: shells.clone(), start, fast_path, guard };
     let admin = AdminServer::start(&config.admin.socket, views).context("admin.socket")?;
 
     ready(config, &shells)?;

@@ -159,6 +159,31 @@ fn a_required_fast_path_refuses_to_start() {
 }
 
 #[test]
+fn a_guard_that_cannot_be_had_refuses_to_start() {
+    let folder = Folder::new("guard = { interfaces = [\"nosuch0\"] }\n");
+    let output = pf(&["run", "--config"], &folder.file("pf.toml"));
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("guard"), "{}", text(&output.stderr));
+    assert!(output.stdout.is_empty(), "it was never ready");
+    let check = pf(&["check"], &folder.file("pf.toml"));
+    assert!(text(&check.stdout).contains("no interface `nosuch0`"), "{}", text(&check.stdout));
+}
+
+#[test]
+fn without_a_guard_there_are_no_maps() {
+    let folder = Folder::new("");
+    let _running = Running::start(&folder);
+    let maps = pf(&["maps", "--json", "--socket"], &folder.file("pf.sock"));
+    assert_eq!(text(&maps.stdout).trim(), "[]", "{}", text(&maps.stderr));
+    let set = pf(&["maps", "set", "guard.packets_per_second", "1000", "--socket"], &folder.file("pf.sock"));
+    assert!(
+        !set.status.success() && text(&set.stderr).contains("there is no guard"),
+        "{}",
+        text(&set.stderr)
+    );
+}
+
+#[test]
 fn a_fast_path_that_is_off_is_not_talked_about() {
     let folder = Folder::new("fast_path = \"off\"\n");
     let (_, log) = Running::start(&folder).stop(libc::SIGTERM);

@@ -8,6 +8,7 @@ use crate::{conformance, shell};
 
 pub(crate) fn run() -> Result<()> {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
+    shell::run(shell::cargo().args(["fmt", "--manifest-path", "pf-ebpf/Cargo.toml", "--check"]))?;
     shell::run(shell::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     reference()?;
     conformance::run(true)?;

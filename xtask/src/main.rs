@@ -3,11 +3,13 @@
 mod bench;
 mod conformance;
 mod demo;
+mod ebpf;
 mod lint;
 mod probe;
 mod setup;
 mod shell;
 mod test;
+mod toolchain;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,12 @@ enum Task {
         /// Which benchmark, and its arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<String>,
+    },
+    /// Build the kernel programs into target/bpf/pf.o, where `cargo build` finds them for pf
+    Build {
+        /// Build twice, and fail if any octet differs
+        #[arg(long)]
+        twice: bool,
     },
     /// Make docs/conformance.md: every row of docs/rows.toml with the tests that show it
     Conformance {
@@ -53,7 +61,11 @@ enum Task {
         arguments: Vec<String>,
     },
     /// Install the programs that tests, demo and benchmarks need, where they are missing
-    Setup,
+    Setup {
+        /// Install what builds the kernel programs instead: a compiler with its library's source, LLVM, bpf-linker
+        #[arg(long)]
+        ebpf: bool,
+    },
     /// Run every test; none is skipped for a missing program or right
     #[command(disable_help_flag = true)]
     Test {
@@ -67,11 +79,12 @@ fn main() -> ExitCode {
     let done = match Args::parse().task {
         None => return usage(),
         Some(Task::Bench { arguments }) => bench::run(&arguments),
+        Some(Task::Build { twice }) => ebpf::run(twice),
         Some(Task::Conformance { check }) => conformance::run(check),
         Some(Task::Demo { arguments }) => demo::run(&arguments),
         Some(Task::Lint) => lint::run(),
         Some(Task::Probe { arguments }) => probe::run(&arguments),
-        Some(Task::Setup) => setup::run(),
+        Some(Task::Setup { ebpf }) => setup::run(ebpf),
         Some(Task::Test { arguments }) => test::run(&arguments),
     };
     match done {

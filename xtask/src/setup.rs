@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::shell;
+use crate::{shell, toolchain};
 
 /// A program that a task needs.
 pub(crate) struct Tool {
@@ -36,9 +36,13 @@ pub(crate) const TCPDUMP: Tool =
 pub(crate) const HAPROXY: Tool =
     Tool { command: "haproxy", package: "haproxy", why: "a TCP relay to compare with in benchmarks" };
 
-/// Installs everything that any task needs.
-pub(crate) fn run() -> Result<()> {
-    ensure(&[IP, SIPP, KAMAILIO, TCPDUMP, HAPROXY])?;
+/// Installs everything that any task needs; `ebpf`: that the kernel programs need to be built, and nothing else.
+pub(crate) fn run(ebpf: bool) -> Result<()> {
+    if ebpf {
+        toolchain::install()?;
+    } else {
+        ensure(&[IP, SIPP, KAMAILIO, TCPDUMP, HAPROXY])?;
+    }
     eprintln!("setup: nothing is missing");
     Ok(())
 }
@@ -53,6 +57,16 @@ pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
         eprintln!("setup: `{}` is missing (package {}): {}", tool.command, tool.package, tool.why);
     }
     let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    install(&packages)?;
+    let still: Vec<&str> = tools.iter().map(|t| t.command).filter(|c| find(c).is_none()).collect();
+    if !still.is_empty() {
+        bail!("installed, and still not found: {} ({})", still.join(", "), system());
+    }
+    Ok(())
+}
+
+/// Installs packages.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
     if find("apt-get").is_none() {
         bail!("this host has no apt-get ({}): install {} by hand", system(), packages.join(", "));
@@ -71,24 +85,21 @@ pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
         shell::run(&mut command)
     };
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
-    install.extend(&packages);
+    install.extend(packages);
     // The lists of packages may be missing or old: fetched only then.
     if apt(&install).is_err() {
         apt(&["update"])?;
         apt(&install)?;
     }
-    let still: Vec<&str> = tools.iter().map(|t| t.command).filter(|c| find(c).is_none()).collect();
-    if !still.is_empty() {
-        bail!("installed, and still not found: {} ({})", still.join(", "), system());
-    }
     Ok(())
 }
 
-/// The program's file, looked for where a shell of root looks.
-fn find(command: &str) -> Option<PathBuf> {
+/// The program's file, looked for where a shell of root looks, and where cargo installs.
+pub(crate) fn find(command: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+        .chain(toolchain::cargo_home().map(|home| home.join("bin")))
         .map(|folder| folder.join(command))
         .find(|file| file.is_file())
 }

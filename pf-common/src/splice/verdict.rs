@@ -1,31 +1,6 @@
 //! Every outcome a packet can have and every cause for leaving the fast path. The programs count one of each per
 //! packet or change; operators read these counters, so each has a fixed name and each `match` names all variants.
 
-macro_rules! counted {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident => $text:literal,)+ }) => {
-        $(#[$meta])*
-        #[repr(u32)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$doc])* $variant,)+ }
-
-        impl $name {
-            /// All variants in the order of their counters.
-            pub const ALL: &[$name] = &[$($name::$variant,)+];
-
-            /// The name an operator sees.
-            pub const fn name(self) -> &'static str {
-                match self { $($name::$variant => $text,)+ }
-            }
-
-            /// The index of the counter.
-            #[inline(always)]
-            pub const fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-
 counted! {
     /// What becomes of a packet that came from the peer.
     PeerVerdict {

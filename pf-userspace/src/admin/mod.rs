@@ -1,4 +1,4 @@
-//! The admin interface: one Unix socket, one JSON object a line, questions only.
+//! The admin interface: one Unix socket, one JSON object a line: questions, and changes of a few settings.
 //!
 //! A client sends `{"version":1,"query":"sessions"}` and gets one line with the answer; it may ask again on the
 //! same connection. [`protocol`] has every question and answer. The socket has mode 0600: who may ask is whom the

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::{
-    event::{LegCounters, LegDown, LegKey, LegRole, StreamKey},
-    view::{DeviceView, SessionView},
+use crate::{
+    core::{
+        event::{LegCounters, LegDown, LegKey, LegRole, StreamKey},
+        view::{DeviceView, SessionView},
+    },
+    fastpath::{Attached, MapInfo, SourceRow},
 };
 
 /// Version of this protocol. It rises when a field changes its meaning or goes away; new fields do not raise it.
@@ -31,12 +34,20 @@ pub struct Request {
     /// How many rows it wants at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// What it wants to change, with [`Query::Set`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<Change>,
 }
 
 impl Request {
     /// A question in this version.
     pub fn new(query: Query, limit: Option<usize>) -> Request {
-        Request { version: VERSION, query, limit }
+        Request { version: VERSION, query, limit, set: None }
+    }
+
+    /// A change in this version.
+    pub fn change(key: Setting, value: u64) -> Request {
+        Request { version: VERSION, query: Query::Set, limit: None, set: Some(Change { key, value }) }
     }
 
     /// How many rows to answer with.
@@ -51,12 +62,51 @@ impl Request {
 pub enum Query {
     /// Registered devices.
     Devices,
+    /// The table of the guard.
+    Guard,
     /// MSRP legs.
     Legs,
+    /// Maps of the kernel programs.
+    Maps,
     /// CPM sessions with their legs.
     Sessions,
+    /// Change a setting until the next start.
+    Set,
     /// Counters of the process.
     Stats,
+}
+
+/// What can be changed while `pf` runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Setting {
+    /// New connections of one source in a second.
+    #[serde(rename = "guard.connections_per_second")]
+    GuardConnections,
+    /// Packets of one source in a second.
+    #[serde(rename = "guard.packets_per_second")]
+    GuardPackets,
+}
+
+impl Setting {
+    /// All of them.
+    pub const ALL: [Setting; 2] = [Setting::GuardConnections, Setting::GuardPackets];
+
+    /// The option of the configuration that it changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Setting::GuardConnections => "guard.connections_per_second",
+            Setting::GuardPackets => "guard.packets_per_second",
+        }
+    }
+}
+
+/// A new value for a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Which.
+    pub key: Setting,
+    /// The value, within the bounds of the option.
+    pub value: u64,
 }
 
 /// An answer with the version of the protocol.
@@ -85,6 +135,13 @@ pub enum Answer {
         /// Why, in one sentence.
         message: String,
     },
+    /// The table of the guard.
+    Guard {
+        /// How many sources it holds, shown or not.
+        total: usize,
+        /// As many as were asked for.
+        sources: Vec<SourceRow>,
+    },
     /// MSRP legs.
     Legs {
         /// How many there are, shown or not.
@@ -92,12 +149,26 @@ pub enum Answer {
         /// As many as were asked for.
         legs: Vec<LegRow>,
     },
+    /// Maps of the kernel programs; none where no program is loaded.
+    Maps {
+        /// All of them.
+        maps: Vec<MapInfo>,
+    },
     /// CPM sessions.
     Sessions {
         /// How many there are, shown or not.
         total: usize,
         /// As many as were asked for.
         sessions: Vec<SessionView>,
+    },
+    /// A setting was changed.
+    Set {
+        /// Which.
+        key: Setting,
+        /// What it was.
+        was: u64,
+        /// What it is now.
+        now: u64,
     },
     /// Counters of the process.
     Stats {
@@ -148,8 +219,24 @@ pub struct Stats {
     pub legs_down: BTreeMap<LegDown, u64>,
     /// The in-kernel path.
     pub fast_path: FastPathStats,
+    /// The guard of the MSRP ports, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardStats>,
     /// Counters of the SIP shell, by its own names.
     pub sip: serde_json::Value,
+}
+
+/// What the guard of the MSRP ports does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardStats {
+    /// Where it is attached.
+    pub interfaces: Vec<Attached>,
+    /// New connections that a source may make in a second.
+    pub connections_per_second: u32,
+    /// Packets that a source may send in a second.
+    pub packets_per_second: u32,
+    /// Packets by what became of them and why.
+    pub packets: BTreeMap<String, u64>,
 }
 
 /// How much of the traffic the kernel carries.

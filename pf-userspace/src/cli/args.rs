@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::model::DEFAULT_SOCKET;
+use crate::{admin::protocol::Setting, config::model::DEFAULT_SOCKET};
 
 /// CPM Participating Function with an MSRP relay.
 #[derive(Debug, Parser)]
@@ -81,12 +81,67 @@ Examples:
   pf legs
   pf legs --json | jq 'sort_by(.queued_octets) | last'")]
     Legs(View),
+    /// Show the maps of the kernel programs, or change a setting of theirs
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
+Examples:
+  pf maps                                       which maps there are, and what they cost
+  pf maps dump guard                            every source the guard knows, and what it did to it
+  pf maps dump guard --json | jq '.[] | select(.dropped_packets > 0) | .source'
+  pf maps set guard.connections_per_second 50   until the next start"
+    )]
+    Maps {
+        /// What to do; without it, the maps are listed
+        #[command(subcommand)]
+        what: Option<Maps>,
+        /// How it is shown.
+        #[command(flatten)]
+        view: View,
+    },
     /// Show the counters of the process
     #[command(after_help = "\
 Examples:
   pf stats
   pf stats --json | jq .legs_down")]
     Stats(View),
+}
+
+/// What to do with the maps of the kernel programs.
+#[derive(Debug, Subcommand)]
+pub enum Maps {
+    /// Show the entries of a table, decoded
+    Dump {
+        /// Which table
+        table: TableName,
+        /// How it is shown.
+        #[command(flatten)]
+        view: View,
+    },
+    /// Change a setting until the next start
+    Set {
+        /// An option of the configuration: guard.connections_per_second or guard.packets_per_second
+        #[arg(value_parser = setting)]
+        key: Setting,
+        /// Its new value
+        value: u64,
+        /// How it is shown.
+        #[command(flatten)]
+        view: View,
+    },
+}
+
+/// A table that can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TableName {
+    /// The sources that the guard knows
+    Guard,
+}
+
+fn setting(name: &str) -> Result<Setting, String> {
+    Setting::ALL.into_iter().find(|setting| setting.name() == name).ok_or_else(|| {
+        format!("not a setting that can be changed: {}", Setting::ALL.map(Setting::name).join(", "))
+    })
 }
 
 /// How a view is shown.

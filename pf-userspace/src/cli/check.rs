@@ -7,7 +7,11 @@ use std::{
     process::ExitCode,
 };
 
-use crate::config::{self, Checked};
+use super::table::octets;
+use crate::{
+    config::{self, Checked},
+    fastpath,
+};
 
 /// Checks `file`; fails if `pf run` would not accept it.
 pub fn check(file: &Path) -> ExitCode {
@@ -21,6 +25,10 @@ pub fn report(file: &Path, checked: &Checked) -> String {
     let mut text = String::new();
     for finding in &checked.findings {
         let _ = writeln!(text, "{finding}");
+    }
+    if let Some(config) = checked.config.as_ref().filter(|config| !config.guard.interfaces.is_empty()) {
+        let (sources, memory) = (config.guard.sources, fastpath::table(config.guard.sources));
+        let _ = writeln!(text, "guard: {sources} sources take {} octets of kernel memory", octets(memory));
     }
     let errors = checked.errors();
     let warnings = checked.findings.len() - errors;

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod check;
+mod maps;
 pub mod show;
 pub mod table;
 
@@ -12,8 +13,11 @@ use std::{
 
 use clap::Parser;
 
-use crate::{admin::Query, config};
-use args::{Args, Command};
+use crate::{
+    admin::{Query, Request},
+    config,
+};
+use args::{Args, Command, Maps, TableName, View};
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
@@ -22,10 +26,17 @@ pub fn main() -> ExitCode {
         Command::Run { config } => crate::run::run(&config),
         Command::Check { file } => return check::check(&file),
         Command::Config { reference: _ } => print(&config::reference::markdown()),
-        Command::Sessions(view) => show::show(Query::Sessions, &view),
-        Command::Devices(view) => show::show(Query::Devices, &view),
-        Command::Legs(view) => show::show(Query::Legs, &view),
-        Command::Stats(view) => show::show(Query::Stats, &view),
+        Command::Sessions(view) => ask(Query::Sessions, &view),
+        Command::Devices(view) => ask(Query::Devices, &view),
+        Command::Legs(view) => ask(Query::Legs, &view),
+        Command::Maps { what: None, view } => ask(Query::Maps, &view),
+        Command::Maps { what: Some(Maps::Dump { table: TableName::Guard, view }), .. } => {
+            ask(Query::Guard, &view)
+        }
+        Command::Maps { what: Some(Maps::Set { key, value, view }), .. } => {
+            show::show(Request::change(key, value), &view)
+        }
+        Command::Stats(view) => ask(Query::Stats, &view),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -34,6 +45,10 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn ask(query: Query, view: &View) -> anyhow::Result<()> {
+    show::show(Request::new(query, Some(view.limit)), view)
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.

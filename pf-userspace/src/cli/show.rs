@@ -1,4 +1,4 @@
-//! `pf sessions`, `pf devices`, `pf legs`, `pf stats`.
+//! `pf sessions`, `pf devices`, `pf legs`, `pf maps`, `pf stats`.
 
 use std::{
     fmt::Write as _,
@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::{
     args::View,
-    print,
+    maps, print,
     table::{Table, duration, octets},
 };
 use crate::{
     admin::{
-        Answer, Query, Request, client,
+        Answer, Request, client,
         protocol::{LegRow, Stats},
     },
     core::{
@@ -24,8 +24,8 @@ use crate::{
 };
 
 /// Asks the running `pf` and prints the answer.
-pub fn show(query: Query, view: &View) -> anyhow::Result<()> {
-    let answer = client::ask(&view.socket, Request::new(query, Some(view.limit)))?;
+pub fn show(request: Request, view: &View) -> anyhow::Result<()> {
+    let answer = client::ask(&view.socket, request)?;
     if let Some(note) = cut_short(&answer) {
         let _ = writeln!(io::stderr(), "pf: {note}");
     }
@@ -40,8 +40,11 @@ fn json(answer: &Answer) -> anyhow::Result<String> {
     match answer {
         Answer::Devices { devices, .. } => pretty(devices),
         Answer::Error { message } => anyhow::bail!("pf answers: {message}"),
+        Answer::Guard { sources, .. } => pretty(sources),
         Answer::Legs { legs, .. } => pretty(legs),
+        Answer::Maps { maps } => pretty(maps),
         Answer::Sessions { sessions, .. } => pretty(sessions),
+        Answer::Set { .. } => pretty(answer),
         Answer::Stats { stats } => pretty(stats),
     }
 }
@@ -51,10 +54,15 @@ fn text(answer: &Answer) -> String {
         Answer::Devices { devices, .. } if devices.is_empty() => "no registered devices\n".to_owned(),
         Answer::Devices { devices, .. } => devices_table(devices),
         Answer::Error { message } => format!("{message}\n"),
+        Answer::Guard { sources, .. } if sources.is_empty() => "no sources\n".to_owned(),
+        Answer::Guard { sources, .. } => maps::sources_table(sources),
         Answer::Legs { legs, .. } if legs.is_empty() => "no MSRP legs\n".to_owned(),
         Answer::Legs { legs, .. } => legs_table(legs),
+        Answer::Maps { maps } if maps.is_empty() => "no maps: no kernel program is loaded\n".to_owned(),
+        Answer::Maps { maps } => maps::maps_table(maps),
         Answer::Sessions { sessions, .. } if sessions.is_empty() => "no sessions\n".to_owned(),
         Answer::Sessions { sessions, .. } => sessions_table(sessions),
+        Answer::Set { key, was, now } => format!("{}: {was} -> {now}, until the next start\n", key.name()),
         Answer::Stats { stats } => stats_table(stats),
     }
 }
@@ -62,9 +70,12 @@ fn text(answer: &Answer) -> String {
 fn cut_short(answer: &Answer) -> Option<String> {
     let (shown, total) = match answer {
         Answer::Devices { total, devices } => (devices.len(), *total),
+        Answer::Guard { total, sources } => (sources.len(), *total),
         Answer::Legs { total, legs } => (legs.len(), *total),
         Answer::Sessions { total, sessions } => (sessions.len(), *total),
-        Answer::Error { .. } | Answer::Stats { .. } => return None,
+        Answer::Error { .. } | Answer::Maps { .. } | Answer::Set { .. } | Answer::Stats { .. } => {
+            return None;
+        }
     };
     (shown < total).then(|| format!("{shown} of {total} shown: see --limit"))
 }
@@ -177,6 +188,9 @@ fn stats_table(stats: &Stats) -> String {
     row("SENDs in kernel", path.sends_in_kernel.to_string());
     for (reason, count) in &path.sends_in_userspace {
         row(&format!("SENDs in userspace: {}", word(reason)), count.to_string());
+    }
+    for (name, value) in stats.guard.iter().flat_map(maps::guard_rows) {
+        row(&name, value);
     }
     if let Some(sip) = stats.sip.as_object() {
         for (name, value) in sip {

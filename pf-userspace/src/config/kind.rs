@@ -25,6 +25,8 @@ pub enum Kind {
     Host,
     /// A whole number within bounds, and what it counts.
     Integer(u64, u64, &'static str),
+    /// The name of a network interface.
+    Interface,
     /// An IP address.
     Ip,
     /// Several values of one kind.
@@ -60,6 +62,7 @@ impl Kind {
             Kind::Domain => "domain name".to_owned(),
             Kind::Host => "IP address or domain name".to_owned(),
             Kind::Integer(min, max, unit) => format!("integer, {min} to {max} ({unit})"),
+            Kind::Interface => "interface name".to_owned(),
             Kind::Ip => "IP address".to_owned(),
             Kind::List(kind) => format!("list of: {}", kind.name()),
             Kind::LogFilter => "log level or filter".to_owned(),
@@ -144,6 +147,13 @@ impl Kind {
             Kind::Host => is(
                 text.parse::<IpAddr>().is_ok() || is_domain(text),
                 "an IP address (without brackets) or a domain name",
+            ),
+            // IFNAMSIZ is 16 with the closing zero.
+            Kind::Interface => is(
+                (1..16).contains(&text.len())
+                    && !matches!(text, "." | "..")
+                    && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '/' | ':')),
+                "the name of an interface (at most 15 characters, no blanks, no slash)",
             ),
             Kind::Ip => is(text.parse::<IpAddr>().is_ok(), "an IP address (no port, no name, no brackets)"),
             Kind::LogFilter => {

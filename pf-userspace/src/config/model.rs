@@ -8,7 +8,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::{config::DigestAlgorithm, event::Transport, policy::Policy};
+use pf_common::maps::DEFAULT_SOURCES;
+
+use crate::{
+    core::{config::DigestAlgorithm, event::Transport, policy::Policy},
+    fastpath::Mode,
+};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +27,8 @@ pub struct Config {
     pub sip: Sip,
     /// MSRP addresses and bounds.
     pub msrp: Msrp,
+    /// The guard of the MSRP ports.
+    pub guard: Guard,
     /// Users and domains of the embedded registrar.
     pub registrar: Registrar,
     /// Operator policy.
@@ -39,6 +46,7 @@ impl Default for Config {
             fast_path: FastPath::default(),
             sip: Sip::default(),
             msrp: Msrp::default(),
+            guard: Guard::default(),
             registrar: Registrar::default(),
             policy: Policy::default(),
             admin: Admin::default(),
@@ -207,6 +215,34 @@ impl Default for Msrp {
             connect_seconds: 10,
             reuse_connections: true,
             connect_from_path_port: true,
+        }
+    }
+}
+
+/// `[guard]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Guard {
+    /// Interfaces to guard; none: no guard.
+    pub interfaces: Vec<String>,
+    /// Where the program runs.
+    pub mode: Mode,
+    /// New connections of one source in a second.
+    pub connections_per_second: u32,
+    /// Packets of one source in a second.
+    pub packets_per_second: u32,
+    /// Sources that are remembered.
+    pub sources: u32,
+}
+
+impl Default for Guard {
+    fn default() -> Guard {
+        Guard {
+            interfaces: Vec::new(),
+            mode: Mode::default(),
+            connections_per_second: 100,
+            packets_per_second: 50_000,
+            sources: DEFAULT_SOURCES,
         }
     }
 }

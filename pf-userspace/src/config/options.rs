@@ -32,6 +32,10 @@ pub const TABLES: &[TableDoc] = &[
         name: "msrp",
         text: "Where `pf` is reached by MSRP, and how much it may hold for a slow peer.",
     },
+    TableDoc {
+        name: "guard",
+        text: "A program in the kernel that keeps floods from the MSRP ports. `docs/guard.md` says what it drops and why.",
+    },
     TableDoc { name: "registrar", text: "The users whose devices register at `pf`." },
     TableDoc {
         name: "policy",
@@ -39,7 +43,7 @@ pub const TABLES: &[TableDoc] = &[
     },
     TableDoc {
         name: "admin",
-        text: "The socket that `pf sessions`, `pf devices`, `pf legs` and `pf stats` ask.",
+        text: "The socket that `pf sessions`, `pf devices`, `pf legs`, `pf stats` and `pf maps` ask.",
     },
     TableDoc { name: "log", text: "What is logged to standard error, and how." },
 ];
@@ -210,6 +214,41 @@ pub const OPTIONS: &[OptionDoc] = &[
         "false",
         "Connect from the port that stands in `pf`'s own path, by which some peers recognise the session. If not, \
          the system chooses the port.",
+    ),
+    option(
+        "guard.interfaces",
+        Kind::List(&Kind::Interface),
+        "[\"eth0\"]",
+        "Network interfaces on which MSRP peers reach `pf`. With none there is no guard; with any, `pf` does not start \
+         where the guard cannot be loaded on all of them. It needs Linux 6.8, CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.",
+    ),
+    option(
+        "guard.mode",
+        Kind::Choice(&["auto", "driver", "skb"]),
+        "\"driver\"",
+        "Where the program runs. `driver`: in the network driver, cheapest, if that can. `skb`: in the kernel's generic \
+         code, on any interface. `auto`: `driver`, else `skb`; the log says which.",
+    ),
+    option(
+        "guard.connections_per_second",
+        Kind::Integer(1, 1_000_000, "connections"),
+        "20",
+        "New connections in a second from one IPv4 address or one IPv6 /64, and as many at once after a pause; more \
+         are dropped. Everybody behind one NAT or border controller counts as one source.",
+    ),
+    option(
+        "guard.packets_per_second",
+        Kind::Integer(100, 10_000_000, "packets"),
+        "20000",
+        "Packets in a second for the MSRP ports from one source, counted as above; more are dropped. A file at 100 \
+         megabits per second is 8,600.",
+    ),
+    option(
+        "guard.sources",
+        Kind::Integer(1024, 4_194_304, "sources"),
+        "65536",
+        "Sources that are remembered; the one not heard of for longest is forgotten first. `pf check` says how much \
+         kernel memory that takes.",
     ),
     option(
         "registrar.domains",

@@ -13,12 +13,16 @@ use super::{
     model::{Config, FastPath},
     users,
 };
-use crate::core::{config::User, event::Transport};
+use crate::{
+    core::{config::User, event::Transport},
+    fastpath,
+};
 
 /// Adds what it finds to `source`; gives the users of the users file.
 pub fn check(source: &mut Source<'_>, config: &Config) -> Vec<User> {
     listen(source, config);
     advertise(source, config);
+    guard(source, config);
     policy(source, config);
     surroundings(source, config);
     users(source, config)
@@ -91,6 +95,27 @@ fn advertise(source: &mut Source<'_>, config: &Config) {
     ] {
         if bad {
             source.note(Error, key, "no peer can send to a wildcard address", "name an address of this host");
+        }
+    }
+}
+
+fn guard(source: &mut Source<'_>, config: &Config) {
+    let interfaces = &config.guard.interfaces;
+    if !interfaces.is_empty() && !fastpath::built() {
+        source.note(
+            Error,
+            "guard.interfaces",
+            "this build has no kernel programs, so pf would refuse to start",
+            "build with `cargo xtask build` first, or leave `interfaces` out",
+        );
+    }
+    for (at, name) in interfaces.iter().enumerate() {
+        let key = format!("guard.interfaces[{at}]");
+        if interfaces[..at].contains(name) {
+            source.note(Error, &key, format!("`{name}` stands here twice"), "name each interface once");
+        } else if !Path::new("/sys/class/net").join(name).exists() {
+            let message = format!("this host has no interface `{name}` at present: pf would refuse to start");
+            source.note(Warning, &key, message, "`ip link` lists the interfaces of this host");
         }
     }
 }

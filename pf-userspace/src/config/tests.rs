@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use super::{check::check, finding::Severity, model::Config, options, reference};
+use super::{
+    check::check,
+    finding::{Finding, Severity},
+    model::Config,
+    options, reference,
+};
 
 const GOOD: &str = "[registrar]\ndomains = [\"example.org\"]\n";
 
@@ -106,6 +111,25 @@ level = \"info\"
     let found = faults(text);
     let lines: Vec<usize> = found.iter().map(|(line, ..)| *line).collect();
     assert_eq!(lines, [1, 3, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14], "{found:#?}");
+}
+
+#[test]
+fn faults_of_the_guard_are_found() {
+    let text = format!(
+        "{GOOD}\n[guard]\ninterfaces = [\"lo\", \"nosuch0\", \"lo\"]\nmode = \"auto\"\nsources = 4096\n"
+    );
+    let found = check(Path::new("/nowhere/pf.toml"), &text).findings;
+    let has = |severity, word: &str| {
+        let fits = |f: &&Finding| f.severity == severity && f.message.contains(word);
+        found.iter().filter(fits).any(|f| f.key.starts_with("guard.interfaces"))
+    };
+    assert!(has(Severity::Warning, "no interface `nosuch0`"), "{found:#?}");
+    assert!(has(Severity::Error, "stands here twice"), "{found:#?}");
+    assert_eq!(has(Severity::Error, "no kernel programs"), !crate::fastpath::built(), "{found:#?}");
+    for bad in ["interfaces = [\"a/b\"]", "mode = \"fast\"", "packets_per_second = 1", "sources = 10"] {
+        let found = faults(&format!("{GOOD}\n[guard]\n{bad}\n"));
+        assert!(found.iter().any(|(_, key, _)| key.starts_with("guard")), "{bad}: {found:#?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,10 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::shard::{CoreAnswer, CoreQuery, Shells, add};
+use super::{
+    guarded::Guarded,
+    shard::{CoreAnswer, CoreQuery, Shells, add},
+};
 use crate::{
     admin::{
         Answer, Query, Request, Source,
@@ -31,6 +34,8 @@ pub(super) struct Views {
     pub(super) start: Instant,
     /// As configured.
     pub(super) fast_path: FastPath,
+    /// The guard, where there is one.
+    pub(super) guard: Guarded,
 }
 
 impl Source for Views {
@@ -45,6 +50,7 @@ impl Source for Views {
                 }
                 None => stopping(),
             },
+            Query::Guard | Query::Maps | Query::Set => self.guard.answer(request).await,
             Query::Legs => match self.core(true, false).await {
                 Some(core) => {
                     let mut legs = legs(&core.sessions, self.shells.relay.snapshot().await);
@@ -110,6 +116,7 @@ impl Views {
                 sends_in_kernel: 0,
                 sends_in_userspace: BTreeMap::from([(reason, media.sends_in)]),
             },
+            guard: self.guard.stats(),
             sip: serde_json::to_value(self.shells.sip.stats()).unwrap_or_default(),
         }
     }

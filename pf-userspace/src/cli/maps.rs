@@ -1,0 +1,58 @@
+//! Tables of what the kernel programs keep.
+
+use super::table::{Table, octets};
+use crate::{
+    admin::protocol::GuardStats,
+    fastpath::{MapInfo, SourceRow},
+};
+
+pub(super) fn maps_table(maps: &[MapInfo]) -> String {
+    let mut table = Table::new(&["MAP", "TYPE", ">KEY", ">VALUE", ">ENTRIES", ">MEMORY"]);
+    for map in maps {
+        table.row([
+            map.name.clone(),
+            map.kind.clone(),
+            map.key_octets.to_string(),
+            map.value_octets.to_string(),
+            map.max_entries.to_string(),
+            octets(map.memory_octets),
+        ]);
+    }
+    table.text()
+}
+
+pub(super) fn sources_table(sources: &[SourceRow]) -> String {
+    let titles = [
+        "SOURCE",
+        ">PASSED",
+        ">CONNECTIONS DROPPED",
+        ">PACKETS DROPPED",
+        ">CONNECTIONS LEFT",
+        ">PACKETS LEFT",
+    ];
+    let mut table = Table::new(&titles);
+    for row in sources {
+        let numbers = [
+            row.passed,
+            row.dropped_connections,
+            row.dropped_packets,
+            row.connections_left,
+            row.packets_left,
+        ];
+        table.row([row.source.clone()].into_iter().chain(numbers.map(|number| number.to_string())));
+    }
+    table.text()
+}
+
+/// The guard's rows among the counters of the process.
+pub(super) fn guard_rows(guard: &GuardStats) -> Vec<(String, String)> {
+    let mut rows: Vec<(String, String)> = guard
+        .interfaces
+        .iter()
+        .map(|at| (format!("guard on {}", at.interface), at.mode.to_string()))
+        .collect();
+    rows.push(("guard connections per second".to_owned(), guard.connections_per_second.to_string()));
+    rows.push(("guard packets per second".to_owned(), guard.packets_per_second.to_string()));
+    rows.extend(guard.packets.iter().map(|(name, count)| (format!("guard {name}"), count.to_string())));
+    rows
+}

@@ -1,0 +1,25 @@
+//! Loads the kernel programs, feeds their maps, and reads them.
+//!
+//! [`Guard`] is the XDP program in front of the MSRP ports. The programs that forward messages do not exist yet.
+
+mod error;
+mod guard;
+mod host;
+mod interface;
+mod memory;
+mod selfcheck;
+mod source;
+
+pub use error::GuardError;
+pub use guard::{Guard, MapInfo, ProgramInfo};
+pub use interface::{Attached, Mode};
+pub use memory::table;
+pub use source::SourceRow;
+
+/// The kernel programs of this build; empty where they were not built.
+const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pf.o"));
+
+/// Does this build have kernel programs?
+pub const fn built() -> bool {
+    !OBJECT.is_empty()
+}
