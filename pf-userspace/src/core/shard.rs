@@ -115,12 +115,38 @@ impl Shard {
 
     /// The sessions, oldest first.
     pub fn sessions(&self, now: Time) -> Vec<SessionView> {
-        self.sessions.values().map(|session| session.view(now)).collect()
+        self.session_views(now).collect()
+    }
+
+    /// As [`Shard::sessions`], made one by one as they are taken: of a large table, take no more than needed.
+    pub fn session_views(&self, now: Time) -> impl Iterator<Item = SessionView> {
+        self.sessions.values().map(move |session| session.view(now))
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
     }
 
     /// The registered devices.
     pub fn devices(&self, now: Time) -> Vec<DeviceView> {
         self.registry.view(now)
+    }
+
+    /// As [`Shard::devices`], made one by one as they are taken: of a large table, take no more than needed.
+    pub fn device_views(&self, now: Time) -> impl Iterator<Item = DeviceView> {
+        self.registry.views(now)
+    }
+
+    /// How many devices are registered.
+    pub fn device_count(&self) -> usize {
+        self.registry.count()
+    }
+
+    /// The session that an MSRP leg belongs to, and the name of its side: device name, instance or URI.
+    pub fn leg_owner(&self, leg: LegKey) -> Option<(u64, &str)> {
+        let session = self.sessions.get(self.index.media.get(&leg)?)?;
+        Some((session.id(), session.leg_name(leg)?))
     }
 
     fn sip(&mut self, now: Time, event: SipEvent) -> Vec<Command> {

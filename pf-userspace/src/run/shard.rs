@@ -1,13 +1,17 @@
 //! The task that owns the core: one event in, all its commands carried out, then the next event.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Instant,
+};
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     core::{
         Command, Event, Time,
-        event::{LegCounters, LegDown, MediaCommand, MediaEvent, SipEvent},
+        event::{LegCounters, LegDown, LegKey, MediaCommand, MediaEvent, SipEvent},
         shard::Shard,
         view::{DeviceView, SessionView},
     },
@@ -15,13 +19,22 @@ use crate::{
     sip::SipShell,
 };
 
-/// What the admin socket wants to know of the core.
+/// What the admin socket wants to know of the core, which does nothing else while it answers: no more than is shown.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// How many sessions at most.
+    pub(super) sessions: usize,
+    /// How many devices at most.
+    pub(super) devices: usize,
+    /// MSRP legs whose sessions are wanted.
+    pub(super) legs: Vec<LegKey>,
+}
+
+/// A question to the core.
 #[derive(Debug)]
 pub(super) struct CoreQuery {
-    /// The sessions?
-    pub(super) sessions: bool,
-    /// The devices?
-    pub(super) devices: bool,
+    /// The question.
+    pub(super) wanted: Wanted,
     /// Where the answer goes.
     pub(super) reply: oneshot::Sender<CoreAnswer>,
 }
@@ -29,10 +42,16 @@ pub(super) struct CoreQuery {
 /// What the core answers.
 #[derive(Debug, Default)]
 pub(super) struct CoreAnswer {
-    /// All sessions, if asked for.
+    /// As many sessions as were asked for, the oldest first.
     pub(super) sessions: Vec<SessionView>,
-    /// All devices, if asked for.
+    /// How many there are.
+    pub(super) session_total: usize,
+    /// As many devices as were asked for.
     pub(super) devices: Vec<DeviceView>,
+    /// How many there are.
+    pub(super) device_total: usize,
+    /// Session and name of those legs asked for that the core still knows.
+    pub(super) owners: HashMap<LegKey, (u64, String)>,
     /// What past MSRP legs have carried.
     pub(super) past: Past,
 }
@@ -168,11 +187,91 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
 }
 
 fn answer(shard: &Shard, query: CoreQuery, now: Time, past: &Past) {
-    let answer = CoreAnswer {
-        sessions: if query.sessions { shard.sessions(now) } else { Vec::new() },
-        devices: if query.devices { shard.devices(now) } else { Vec::new() },
-        past: past.clone(),
-    };
     // A client that is gone needs no answer.
-    let _ = query.reply.send(answer);
+    let _ = query.reply.send(look_up(shard, &query.wanted, now, past));
+}
+
+fn look_up(shard: &Shard, wanted: &Wanted, now: Time, past: &Past) -> CoreAnswer {
+    let owner =
+        |leg: &LegKey| shard.leg_owner(*leg).map(|(session, name)| (*leg, (session, name.to_owned())));
+    CoreAnswer {
+        sessions: shard.session_views(now).take(wanted.sessions).collect(),
+        session_total: shard.session_count(),
+        devices: shard.device_views(now).take(wanted.devices).collect(),
+        device_total: shard.device_count(),
+        owners: wanted.legs.iter().filter_map(owner).collect(),
+        past: past.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        config::{CoreConfig, DigestAlgorithm},
+        entropy::SeededEntropy,
+        event::{Peer, ServerTx, Transport},
+        policy::Policy,
+        sip::{Method, Request},
+    };
+
+    /// A core that a registrar has told of so many users with one device each.
+    fn with_devices(users: u64) -> Shard {
+        let registrar = Peer {
+            transport: Transport::Udp,
+            addr: "10.0.0.5:5060".parse().unwrap(),
+            local: "10.0.0.1:5060".parse().unwrap(),
+            flow: None,
+        };
+        let config = CoreConfig {
+            policy: Policy::default(),
+            domains: vec!["example.org".to_owned()],
+            sip: Vec::new(),
+            msrp: Vec::new(),
+            trusted: vec![registrar.addr.ip()],
+            core_route: None,
+            isf_route: None,
+            product: "CPM-serv/OMA2.2 pf/0".to_owned(),
+            secret: [1; 32],
+            users: Vec::new(),
+            digest: DigestAlgorithm::ALL.to_vec(),
+        };
+        let mut shard = Shard::new(config, Box::new(SeededEntropy(1)));
+        for user in 0..users {
+            let address = format!("<sip:u{user}@example.org>");
+            let mut request = Request::new(Method::Register, "sip:10.0.0.1:5060");
+            for (name, value) in [
+                ("From", "<sip:scscf.example.org>;tag=s"),
+                ("To", &address),
+                ("Call-ID", "third"),
+                ("CSeq", "1 REGISTER"),
+                ("Content-Type", "message/sip"),
+            ] {
+                request.headers.push(name, value);
+            }
+            request.body = format!(
+                "REGISTER sip:example.org SIP/2.0\r\nFrom: {address};tag=r\r\nTo: {address}\r\n\
+                 Call-ID: first\r\nCSeq: 1 REGISTER\r\nContact: <sip:u{user}@192.0.2.1>\r\n\r\n"
+            )
+            .into();
+            let event = SipEvent::Request { tx: ServerTx(user), from: registrar, request };
+            shard.handle(Time::ZERO, Event::Sip(event));
+        }
+        shard
+    }
+
+    #[test]
+    fn no_more_rows_are_made_than_are_wanted_and_all_are_counted() {
+        let shard = with_devices(20);
+        let ask = |devices| {
+            let wanted = Wanted { devices, ..Wanted::default() };
+            look_up(&shard, &wanted, Time::ZERO, &Past::default())
+        };
+        for (wanted, got) in [(0, 0), (3, 3), (20, 20), (1000, 20)] {
+            let answer = ask(wanted);
+            assert_eq!((answer.devices.len(), answer.device_total), (got, 20));
+            assert_eq!((answer.sessions.len(), answer.session_total), (0, 0));
+        }
+        assert_eq!(ask(3).devices, shard.devices(Time::ZERO)[..3], "the first ones");
+    }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     guarded::Guarded,
-    shard::{CoreAnswer, CoreQuery, Shells, add},
+    shard::{CoreAnswer, CoreQuery, Shells, Wanted, add},
 };
 use crate::{
     admin::{
@@ -42,28 +42,24 @@ impl Source for Views {
     async fn answer(&self, request: Request) -> Answer {
         let rows = request.rows();
         match request.query {
-            Query::Devices => match self.core(false, true).await {
-                Some(mut core) => {
-                    let total = core.devices.len();
-                    core.devices.truncate(rows);
-                    Answer::Devices { total, devices: core.devices }
-                }
+            Query::Devices => match self.core(Wanted { devices: rows, ..Wanted::default() }).await {
+                Some(core) => Answer::Devices { total: core.device_total, devices: core.devices },
                 None => stopping(),
             },
             Query::Guard | Query::Maps | Query::Set => self.guard.answer(request).await,
-            Query::Legs => match self.core(true, false).await {
-                Some(core) => {
-                    let mut legs = legs(&core.sessions, self.shells.relay.snapshot().await);
-                    let total = legs.len();
-                    legs.truncate(rows);
-                    Answer::Legs { total, legs }
+            Query::Legs => {
+                let mut living = self.shells.relay.snapshot().await;
+                let total = living.len();
+                living.sort_by_key(|leg| leg.leg);
+                living.truncate(rows);
+                let keys = living.iter().map(|leg| leg.leg).collect();
+                match self.core(Wanted { legs: keys, ..Wanted::default() }).await {
+                    Some(core) => Answer::Legs { total, legs: legs(core.owners, living) },
+                    None => stopping(),
                 }
-                None => stopping(),
-            },
-            Query::Sessions => match self.core(true, false).await {
+            }
+            Query::Sessions => match self.core(Wanted { sessions: rows, ..Wanted::default() }).await {
                 Some(mut core) => {
-                    let total = core.sessions.len();
-                    core.sessions.truncate(rows);
                     let carried: HashMap<LegKey, LegCounters> = self
                         .shells
                         .relay
@@ -73,11 +69,11 @@ impl Source for Views {
                         .map(|leg| (leg.leg, leg.counters))
                         .collect();
                     refresh(&mut core.sessions, &carried);
-                    Answer::Sessions { total, sessions: core.sessions }
+                    Answer::Sessions { total: core.session_total, sessions: core.sessions }
                 }
                 None => stopping(),
             },
-            Query::Stats => match self.core(true, true).await {
+            Query::Stats => match self.core(Wanted::default()).await {
                 Some(core) => Answer::Stats { stats: Box::new(self.stats(core).await) },
                 None => stopping(),
             },
@@ -86,9 +82,9 @@ impl Source for Views {
 }
 
 impl Views {
-    async fn core(&self, sessions: bool, devices: bool) -> Option<CoreAnswer> {
+    async fn core(&self, wanted: Wanted) -> Option<CoreAnswer> {
         let (reply, answer) = oneshot::channel();
-        self.core.send(CoreQuery { sessions, devices, reply }).await.ok()?;
+        self.core.send(CoreQuery { wanted, reply }).await.ok()?;
         answer.await.ok()
     }
 
@@ -105,8 +101,8 @@ impl Views {
         Stats {
             pf_version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.start.elapsed().as_secs(),
-            sessions: core.sessions.len(),
-            devices: core.devices.len(),
+            sessions: core.session_total,
+            devices: core.device_total,
             legs: living.len(),
             media,
             legs_down: core.past.down,
@@ -137,33 +133,23 @@ fn refresh(sessions: &mut [SessionView], carried: &HashMap<LegKey, LegCounters>)
     }
 }
 
-/// The relay's legs with the sessions they belong to, in the order of their keys.
-fn legs(sessions: &[SessionView], snapshot: Vec<LegSnapshot>) -> Vec<LegRow> {
-    let mut owners: HashMap<LegKey, (u64, &str)> = HashMap::new();
-    for session in sessions {
-        for leg in &session.legs {
-            owners.extend(leg.media.iter().map(|key| (*key, (session.id, leg.name.as_str()))));
+/// The relay's legs with the sessions they belong to.
+fn legs(mut owners: HashMap<LegKey, (u64, String)>, snapshot: Vec<LegSnapshot>) -> Vec<LegRow> {
+    let row = |leg: LegSnapshot| {
+        let (session, name) = owners.remove(&leg.leg).unzip();
+        LegRow {
+            leg: leg.leg,
+            stream: leg.stream,
+            session,
+            role: leg.role,
+            name: name.unwrap_or_default(),
+            state: state(leg.state).to_owned(),
+            peer: leg.peer.map(|peer| peer.to_string()),
+            queued_octets: leg.queued,
+            counters: leg.counters,
         }
-    }
-    let mut rows: Vec<LegRow> = snapshot
-        .into_iter()
-        .map(|leg| {
-            let owner = owners.get(&leg.leg);
-            LegRow {
-                leg: leg.leg,
-                stream: leg.stream,
-                session: owner.map(|(session, _)| *session),
-                role: leg.role,
-                name: owner.map(|(_, name)| (*name).to_owned()).unwrap_or_default(),
-                state: state(leg.state).to_owned(),
-                peer: leg.peer.map(|peer| peer.to_string()),
-                queued_octets: leg.queued,
-                counters: leg.counters,
-            }
-        })
-        .collect();
-    rows.sort_by_key(|row| row.leg);
-    rows
+    };
+    snapshot.into_iter().map(row).collect()
 }
 
 fn state(state: LegState) -> &'static str {

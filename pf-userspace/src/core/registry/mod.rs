@@ -53,6 +53,8 @@ pub struct Registry {
     bounds: (u32, u32),
     /// Users with devices, by [`address_key`] of the address of record.
     accounts: BTreeMap<String, Account>,
+    /// How many devices there are.
+    count: usize,
     by_expiry: BTreeSet<(Time, String)>,
     by_source: BTreeMap<Source, BTreeSet<String>>,
     by_alias: BTreeMap<String, String>,
@@ -111,6 +113,7 @@ impl Registry {
             barred: config.policy.barred.iter().filter_map(|address| address_key(address)).collect(),
             bounds: (config.policy.registration_min_seconds, config.policy.registration_max_seconds),
             accounts: BTreeMap::new(),
+            count: 0,
             by_expiry: BTreeSet::new(),
             by_source: BTreeMap::new(),
             by_alias: BTreeMap::new(),
@@ -188,7 +191,17 @@ impl Registry {
 
     /// All devices, by user and in order of registration.
     pub fn view(&self, now: Time) -> Vec<DeviceView> {
-        self.accounts.values().flat_map(|account| &account.devices).map(|device| device.view(now)).collect()
+        self.views(now).collect()
+    }
+
+    /// As [`Registry::view`], made one by one as they are taken.
+    pub fn views(&self, now: Time) -> impl Iterator<Item = DeviceView> {
+        self.accounts.values().flat_map(|account| &account.devices).map(move |device| device.view(now))
+    }
+
+    /// How many devices there are.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// The devices that registered themselves from there, by user. There may be very many: look at as few as will do.
@@ -240,6 +253,7 @@ impl Registry {
     /// Changes an account and keeps the indices right. An account without devices goes.
     fn change<R>(&mut self, key: &str, change: impl FnOnce(&mut Account) -> R) -> R {
         let mut account = self.accounts.remove(key).unwrap_or_default();
+        self.count -= account.devices.len();
         for device in &account.devices {
             self.by_expiry.remove(&(device.expires, key.to_owned()));
             if let Some(source) = Source::of(device)
@@ -258,6 +272,7 @@ impl Registry {
         if account.devices.is_empty() {
             return result;
         }
+        self.count += account.devices.len();
         for device in &account.devices {
             self.by_expiry.insert((device.expires, key.to_owned()));
             if let Some(source) = Source::of(device) {

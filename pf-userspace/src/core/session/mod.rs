@@ -184,6 +184,12 @@ impl Session {
         keys
     }
 
+    /// The name of the leg that carries this MSRP leg.
+    pub(crate) fn leg_name(&self, media: LegKey) -> Option<&str> {
+        let carries = |leg: &&Leg| leg.lines.iter().flatten().any(|line| line.key == media);
+        self.legs.iter().find(carries).map(|leg| leg.name.as_str())
+    }
+
     pub(crate) fn view(&self, now: Time) -> SessionView {
         let state = match () {
             () if self.ending => "ending",

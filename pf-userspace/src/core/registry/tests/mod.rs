@@ -121,6 +121,8 @@ impl Lab {
                 alias.insert(other, key.clone());
             }
         }
+        let devices: usize = self.registry.accounts.values().map(|account| account.devices.len()).sum();
+        assert_eq!(self.registry.count(), devices);
         assert_eq!(self.registry.by_expiry, expiry);
         assert_eq!(self.registry.by_source, source);
         assert_eq!(self.registry.by_alias, alias);

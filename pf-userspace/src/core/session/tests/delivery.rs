@@ -1,6 +1,33 @@
 //! Clause 8.2.2.1, 200 part, step 8.
 
 use super::*;
+
+/// What is shown of a few sessions is what is shown of all, and each MSRP leg leads to its session.
+#[test]
+fn a_part_of_the_table_is_shown_without_the_rest() {
+    let mut w = World::new();
+    w.established();
+    let mut another = invite();
+    another.headers.set("Call-ID", "another");
+    w.receive(another);
+    let all = w.shard.sessions(w.now);
+    assert_eq!((all.len(), w.shard.session_count()), (2, 2));
+    assert_eq!(w.shard.session_views(w.now).take(1).collect::<Vec<_>>(), all[..1]);
+    let devices = w.shard.devices(w.now);
+    assert_eq!((devices.len(), w.shard.device_count()), (3, 3));
+    assert_eq!(w.shard.device_views(w.now).take(2).collect::<Vec<_>>(), devices[..2]);
+    let mut legs = 0;
+    for session in &all {
+        for leg in &session.legs {
+            for media in &leg.media {
+                assert_eq!(w.shard.leg_owner(*media), Some((session.id, leg.name.as_str())));
+                legs += 1;
+            }
+        }
+    }
+    assert_eq!(legs, 5, "four of the first session; of the second, not answered yet, the far end's");
+    assert_eq!(w.shard.leg_owner(LegKey(u64::MAX)), None);
+}
 use crate::core::sdp::Sdp;
 
 // Rows: DD-01, DD-04, DD-05, DD-06, AMB-12
