@@ -102,6 +102,7 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
         sip: address::sip(config, &shells.sip.local()),
         msrp: address::msrp(config, &shells.relay.local()),
         trusted: config.sip.trusted.clone(),
+        registrars: config.sip.registrars.clone(),
         core_route: config.sip.core.clone(),
         isf_route: config.sip.isf.clone(),
         product: config.sip.product.clone(),

@@ -80,6 +80,8 @@ pub struct Sip {
     pub advertise: Option<String>,
     /// Peers whose P-Asserted-Identity counts.
     pub trusted: Vec<IpAddr>,
+    /// S-CSCFs whose third-party REGISTERs count.
+    pub registrars: Vec<IpAddr>,
     /// Next hop towards the far end.
     pub core: Option<String>,
     /// The Interworking Selection Function.
@@ -103,6 +105,7 @@ impl Default for Sip {
             listen: vec![local(Transport::Udp), local(Transport::Tcp)],
             advertise: None,
             trusted: Vec::new(),
+            registrars: Vec::new(),
             core: None,
             isf: None,
             product: concat!("CPM-serv/OMA2.2 pf/", env!("CARGO_PKG_VERSION")).to_owned(),

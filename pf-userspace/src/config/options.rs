@@ -83,8 +83,17 @@ pub const OPTIONS: &[OptionDoc] = &[
         "sip.trusted",
         Kind::List(&Kind::Ip),
         "[\"10.0.0.5\"]",
-        "Nodes of the core whose P-Asserted-Identity is believed. A request from any other address has to prove \
-         who sent it (`policy.identify`).",
+        "Nodes of the core whose P-Asserted-Identity is believed, and their P-Asserted-Service and charging header \
+         fields with it: they must check or remove what their users write there (RFC 3325). A request from any \
+         other address has to prove who sent it (`policy.identify`).",
+    ),
+    option(
+        "sip.registrars",
+        Kind::List(&Kind::Ip),
+        "[\"10.0.0.7\"]",
+        "S-CSCFs whose third-party REGISTERs (TS 24.229 clause 5.4.1.7) are believed: they enter and remove the \
+         devices of every user without a password. Name no address from which users' own requests come. Any other \
+         REGISTER is answered with a challenge, one from `trusted` too.",
     ),
     option(
         "sip.core",
