@@ -169,6 +169,8 @@ fn sip_config(config: &Config) -> SipConfig {
         max_connections: size(sip.connections),
         max_connections_per_peer: size(sip.connections_per_peer),
         max_transactions: size(sip.transactions),
+        max_transactions_per_source: size(sip.transactions_per_source.unwrap_or(sip.transactions / 4)),
+        trusted: sip.trusted.iter().chain(&sip.registrars).copied().collect(),
         idle_timeout: seconds(sip.idle_seconds),
         ..SipConfig::default()
     }
@@ -217,6 +219,7 @@ mod tests {
             (sip.max_connections, sip.max_connections_per_peer, sip.max_transactions, sip.idle_timeout),
             (own.max_connections, own.max_connections_per_peer, own.max_transactions, own.idle_timeout)
         );
+        assert_eq!(sip.max_transactions_per_source, own.max_transactions_per_source);
         assert_eq!(relay, RelayConfig { listen: config.msrp.listen.clone(), ..RelayConfig::default() });
     }
 }

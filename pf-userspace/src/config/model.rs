@@ -94,6 +94,8 @@ pub struct Sip {
     pub connections_per_peer: u32,
     /// Transactions at once.
     pub transactions: u32,
+    /// Server transactions at once of one source that is not trusted.
+    pub transactions_per_source: Option<u32>,
     /// How long a stream connection may be idle.
     pub idle_seconds: u32,
 }
@@ -112,6 +114,7 @@ impl Default for Sip {
             connections: 20_000,
             connections_per_peer: 4096,
             transactions: 400_000,
+            transactions_per_source: None,
             idle_seconds: 3600,
         }
     }

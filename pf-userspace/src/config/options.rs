@@ -133,6 +133,13 @@ pub const OPTIONS: &[OptionDoc] = &[
         "SIP transactions at once; requests above it get `503` with Retry-After.",
     ),
     option(
+        "sip.transactions_per_source",
+        Kind::Integer(10, 10_000_000, "transactions"),
+        "1000",
+        "SIP transactions at once that one source address may begin; requests above it get `503` with Retry-After. \
+         Without it a quarter of `transactions`. Addresses under `trusted` and `registrars` have no such bound.",
+    ),
+    option(
         "sip.idle_seconds",
         Kind::Integer(10, 86_400, "seconds"),
         "3600",
@@ -315,8 +322,9 @@ pub const OPTIONS: &[OptionDoc] = &[
         Kind::Choice(&["digest", "registration"]),
         "\"digest\"",
         "How `pf` knows who sends an INVITE, where no trusted node says so. `digest`: every INVITE is challenged \
-         (`407`). `registration`: an INVITE from the address, or over the connection, of a registered device counts \
-         as that user's; others are challenged.",
+         (`407`). `registration`: an INVITE from the UDP address, or over the TCP connection, of a registered device \
+         counts as that user's; others are challenged. Over UDP that trusts the source address: take `digest` \
+         where others could forge it.",
     ),
     option(
         "policy.registration_min_seconds",
