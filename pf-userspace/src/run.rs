@@ -105,6 +105,7 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
         sip: address::sip(config, &shells.sip.local()),
         msrp: address::msrp(config, &shells.relay.local()),
         trusted: config.sip.trusted.clone(),
+        registrars: config.sip.registrars.clone(),
         core_route: config.sip.core.clone(),
         isf_route: config.sip.isf.clone(),
         product: config.sip.product.clone(),
@@ -173,6 +174,8 @@ fn sip_config(config: &Config) -> SipConfig {
         max_connections: size(sip.connections),
         max_connections_per_peer: size(sip.connections_per_peer),
         max_transactions: size(sip.transactions),
+        max_transactions_per_source: size(sip.transactions_per_source.unwrap_or(sip.transactions / 4)),
+        trusted: sip.trusted.iter().chain(&sip.registrars).copied().collect(),
         idle_timeout: seconds(sip.idle_seconds),
         ..SipConfig::default()
     }
@@ -221,6 +224,7 @@ mod tests {
             (sip.max_connections, sip.max_connections_per_peer, sip.max_transactions, sip.idle_timeout),
             (own.max_connections, own.max_connections_per_peer, own.max_transactions, own.idle_timeout)
         );
+        assert_eq!(sip.max_transactions_per_source, own.max_transactions_per_source);
         assert_eq!(relay, RelayConfig { listen: config.msrp.listen.clone(), ..RelayConfig::default() });
     }
 }

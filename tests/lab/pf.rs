@@ -31,6 +31,8 @@ pub struct PfOptions {
     pub isf: Option<SocketAddr>,
     /// Peers whose P-Asserted-Identity counts.
     pub trusted: Vec<IpAddr>,
+    /// Peers whose third-party REGISTERs count.
+    pub registrars: Vec<IpAddr>,
     /// Users: address, user name, password.
     pub users: Vec<(String, String, String)>,
     /// Further lines of the `[msrp]` table.
@@ -51,6 +53,7 @@ impl PfOptions {
             core: None,
             isf: None,
             trusted: Vec::new(),
+            registrars: Vec::new(),
             users: vec![("sip:alice@example.org".into(), "alice".into(), "wonderland".into())],
             msrp: String::new(),
             more: String::new(),
@@ -68,8 +71,10 @@ impl PfOptions {
         let msrp = addresses.iter().map(|ip| SocketAddr::new(*ip, 0).to_string());
         let mut text = format!("state_dir = \"{}\"\n\n[sip]\n", directory.join("state").display());
         text.push_str(&format!("listen = [{}]\n", quoted(sip.collect())));
-        let trusted = self.trusted.iter().map(IpAddr::to_string).collect();
-        text.push_str(&format!("trusted = [{}]\n", quoted(trusted)));
+        for (key, peers) in [("trusted", &self.trusted), ("registrars", &self.registrars)] {
+            let peers = peers.iter().map(IpAddr::to_string).collect();
+            text.push_str(&format!("{key} = [{}]\n", quoted(peers)));
+        }
         for (key, value) in [("core", self.core), ("isf", self.isf)] {
             if let Some(address) = value {
                 text.push_str(&format!("{key} = \"sip:{address}\"\n"));

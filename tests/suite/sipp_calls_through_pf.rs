@@ -51,6 +51,7 @@ async fn call(transport: Transport) -> Result<()> {
     let (uac, uas) = (free_address(&near)?, free_address(&there)?);
     let mut options = PfOptions::new(&home);
     options.trusted = vec![near.ip, there.ip];
+    options.registrars = vec![near.ip];
     let target = match transport {
         Transport::Udp => {
             options.core = Some(uas);

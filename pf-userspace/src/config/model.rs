@@ -88,6 +88,8 @@ pub struct Sip {
     pub advertise: Option<String>,
     /// Peers whose P-Asserted-Identity counts.
     pub trusted: Vec<IpAddr>,
+    /// S-CSCFs whose third-party REGISTERs count.
+    pub registrars: Vec<IpAddr>,
     /// Next hop towards the far end.
     pub core: Option<String>,
     /// The Interworking Selection Function.
@@ -100,6 +102,8 @@ pub struct Sip {
     pub connections_per_peer: u32,
     /// Transactions at once.
     pub transactions: u32,
+    /// Server transactions at once of one source that is not trusted.
+    pub transactions_per_source: Option<u32>,
     /// How long a stream connection may be idle.
     pub idle_seconds: u32,
 }
@@ -111,12 +115,14 @@ impl Default for Sip {
             listen: vec![local(Transport::Udp), local(Transport::Tcp)],
             advertise: None,
             trusted: Vec::new(),
+            registrars: Vec::new(),
             core: None,
             isf: None,
             product: concat!("CPM-serv/OMA2.2 pf/", env!("CARGO_PKG_VERSION")).to_owned(),
             connections: 20_000,
             connections_per_peer: 4096,
             transactions: 400_000,
+            transactions_per_source: None,
             idle_seconds: 3600,
         }
     }

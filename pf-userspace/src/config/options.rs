@@ -87,8 +87,17 @@ pub const OPTIONS: &[OptionDoc] = &[
         "sip.trusted",
         Kind::List(&Kind::Ip),
         "[\"10.0.0.5\"]",
-        "Nodes of the core whose P-Asserted-Identity is believed. A request from any other address has to prove \
-         who sent it (`policy.identify`).",
+        "Nodes of the core whose P-Asserted-Identity is believed, and their P-Asserted-Service and charging header \
+         fields with it: they must check or remove what their users write there (RFC 3325). A request from any \
+         other address has to prove who sent it (`policy.identify`).",
+    ),
+    option(
+        "sip.registrars",
+        Kind::List(&Kind::Ip),
+        "[\"10.0.0.7\"]",
+        "S-CSCFs whose third-party REGISTERs (TS 24.229 clause 5.4.1.7) are believed: they enter and remove the \
+         devices of every user without a password. Name no address from which users' own requests come. Any other \
+         REGISTER is answered with a challenge, one from `trusted` too.",
     ),
     option(
         "sip.core",
@@ -126,6 +135,13 @@ pub const OPTIONS: &[OptionDoc] = &[
         Kind::Integer(100, 10_000_000, "transactions"),
         "400000",
         "SIP transactions at once; requests above it get `503` with Retry-After.",
+    ),
+    option(
+        "sip.transactions_per_source",
+        Kind::Integer(10, 10_000_000, "transactions"),
+        "1000",
+        "SIP transactions at once that one source address may begin; requests above it get `503` with Retry-After. \
+         Without it a quarter of `transactions`. Addresses under `trusted` and `registrars` have no such bound.",
     ),
     option(
         "sip.idle_seconds",
@@ -354,8 +370,9 @@ pub const OPTIONS: &[OptionDoc] = &[
         Kind::Choice(&["digest", "registration"]),
         "\"digest\"",
         "How `pf` knows who sends an INVITE, where no trusted node says so. `digest`: every INVITE is challenged \
-         (`407`). `registration`: an INVITE from the address, or over the connection, of a registered device counts \
-         as that user's; others are challenged.",
+         (`407`). `registration`: an INVITE from the UDP address, or over the TCP connection, of a registered device \
+         counts as that user's; others are challenged. Over UDP that trusts the source address: take `digest` \
+         where others could forge it.",
     ),
     option(
         "policy.registration_min_seconds",

@@ -19,6 +19,8 @@ pub struct CoreConfig {
     pub msrp: Vec<MsrpAddress>,
     /// Peers (core nodes) whose P-Asserted-Identity we believe.
     pub trusted: Vec<IpAddr>,
+    /// S-CSCFs whose third-party REGISTERs we believe: they may enter and remove any user's devices.
+    pub registrars: Vec<IpAddr>,
     /// Next hop for requests towards the far end (SIP URI); absent: the Request-URI decides.
     pub core_route: Option<String>,
     /// The Interworking Selection Function (SIP URI), for destinations that are neither SIP nor tel.

@@ -1,6 +1,9 @@
 //! What the SIP shell is told at its start.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use crate::core::event::Transport;
 
@@ -30,6 +33,10 @@ pub struct SipConfig {
     pub udp_buffer: usize,
     /// Server and client transactions at once; above: 503 with Retry-After.
     pub max_transactions: usize,
+    /// Server transactions at once of one source address that is not in `trusted`; above: 503 with Retry-After.
+    pub max_transactions_per_source: usize,
+    /// Addresses of known nodes: without that bound, and with all the repetitions of RFC 3261 over UDP.
+    pub trusted: Vec<IpAddr>,
     /// Events that wait for the core; above: 503 on UDP, no reading on streams.
     pub max_events: usize,
     /// Stream connections at once; above: closed on accept.
@@ -64,6 +71,8 @@ impl Default for SipConfig {
             udp_mtu: Some(1300),
             udp_buffer: 8 << 20,
             max_transactions: 400_000,
+            max_transactions_per_source: 100_000,
+            trusted: Vec::new(),
             max_events: 8192,
             max_connections: 20_000,
             max_connections_per_peer: 4096,

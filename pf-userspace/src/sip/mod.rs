@@ -91,6 +91,8 @@ impl SipShell {
             trying_after: config.trying_after,
             invite_timeout: config.invite_timeout,
             max_transactions: config.max_transactions,
+            max_transactions_per_source: config.max_transactions_per_source,
+            trusted: config.trusted.clone(),
             product: config.product.clone(),
         };
         let engine = Engine::new(settings, transports.clone(), counters.clone());

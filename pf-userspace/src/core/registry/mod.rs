@@ -1,7 +1,7 @@
 //! The users' devices: who is registered, from where, with what.
 //!
 //! Fed by REGISTERs of the devices themselves (embedded registrar, RFC 3261 section 10.3) and by third-party
-//! REGISTERs of a trusted core registrar.
+//! REGISTERs of the core's registrars.
 
 pub(crate) mod address;
 mod device;
@@ -43,7 +43,8 @@ pub struct Registry {
     authenticator: Authenticator,
     domains: Vec<String>,
     sip: Vec<SipAddress>,
-    trusted: Vec<IpAddr>,
+    /// Who may send third-party REGISTERs.
+    registrars: Vec<IpAddr>,
     users: Vec<User>,
     /// Which user has an address, by [`address_key`].
     owners: BTreeMap<String, usize>,
@@ -107,7 +108,7 @@ impl Registry {
             authenticator: Authenticator::new(realm, &config.digest, &config.users),
             domains: config.domains.clone(),
             sip: config.sip.clone(),
-            trusted: config.trusted.clone(),
+            registrars: config.registrars.clone(),
             users: config.users.clone(),
             owners: owners.collect(),
             barred: config.policy.barred.iter().filter_map(|address| address_key(address)).collect(),
@@ -120,8 +121,8 @@ impl Registry {
         }
     }
 
-    /// Answers a REGISTER: from a device (after digest authentication), or from a trusted core registrar that tells
-    /// of a user's registration.
+    /// Answers a REGISTER: from a device (after digest authentication), or from a core registrar (`registrars`)
+    /// that tells of a user's registration.
     pub fn register(
         &mut self,
         now: Time,

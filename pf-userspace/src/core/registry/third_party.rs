@@ -32,9 +32,10 @@ pub(super) struct Report {
 }
 
 impl Registry {
-    /// Is it a third-party REGISTER: from a trusted peer, with the original in the body or sent in another's name?
+    /// Is it a third-party REGISTER: from a registrar of the core, with the original in the body or sent in
+    /// another's name? From any other peer, trusted proxies included, both are only what a user wrote.
     pub(super) fn third_party(&self, request: &Request, from: &Peer) -> Option<Report> {
-        if !self.trusted.contains(&from.addr.ip()) {
+        if !self.registrars.contains(&from.addr.ip()) {
             return None;
         }
         let report = Report::read(request);
@@ -45,6 +46,10 @@ impl Registry {
 
     /// Enters what a registrar tells. Without the original REGISTER nothing is known of a device, but an
     /// `Expires` of 0 still means that the user has left.
+    ///
+    /// # Errors
+    /// The refusal to answer with: `403` where the registrar only passes the REGISTER on. Its own has one Via, its
+    /// own (TS 24.229 clause 5.4.1.7), and no Path, which an edge on a device's way would have added.
     pub(super) fn report(
         &mut self,
         now: Time,
@@ -53,6 +58,9 @@ impl Registry {
         report: Report,
         from: &Peer,
     ) -> Result<Response, Response> {
+        if request.headers.has("Path") || request.headers.list("Via").nth(1).is_some() {
+            return Err(Response::new(403));
+        }
         let user = address_of(request, "To")?;
         let aor = self.known_user(&user).unwrap_or(user);
         let lasts = request.headers.get("Expires").and_then(seconds);

@@ -18,13 +18,12 @@ use crate::core::{
 };
 
 /// Header fields of the far end's responses that the originating device shall see.
-const PASSED_ON: [&str; 12] = [
+const PASSED_ON: [&str; 11] = [
     "Conversation-ID",
     "Contribution-ID",
     "InReplyTo-Contribution-ID",
     "Accept-Language",
     "Error-Info",
-    "P-Charging-Vector",
     "Privacy",
     "Proxy-Authenticate",
     "Reason",
@@ -175,6 +174,9 @@ impl Session {
         ours.reason.clone_from(&response.reason);
         for name in PASSED_ON {
             ours.headers.copy(&response.headers, name);
+        }
+        if self.invitation.in_trust_domain {
+            ours.headers.copy(&response.headers, "P-Charging-Vector");
         }
         ours
     }

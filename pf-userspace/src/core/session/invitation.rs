@@ -33,6 +33,8 @@ pub(crate) struct Invitation {
     pub(crate) headers: Headers,
     /// Where it came from.
     pub(crate) from: Peer,
+    /// Both sides belong to the core's trust domain (RFC 3325): the node it came from, and the next one.
+    pub(crate) in_trust_domain: bool,
     /// What the session is, for the choice of devices.
     pub(crate) group: bool,
     /// P-Asserted-Service as we assert it or pass it on.
@@ -56,7 +58,7 @@ pub(crate) struct SentInvite {
 
 /// Header fields of the INVITE that are said to the far end as the originating device said them: those of step 4.a
 /// and 4.e, and those that RFCs and TS 24.229 define from end to end. Everything else is ours or ends here.
-const END_TO_END: [&str; 25] = [
+const END_TO_END: [&str; 23] = [
     "Conversation-ID",
     "Contribution-ID",
     "InReplyTo-Contribution-ID",
@@ -70,9 +72,7 @@ const END_TO_END: [&str; 25] = [
     "Date",
     "Error-Info",
     "Expires",
-    "Feature-Caps",
     "Geolocation",
-    "History-Info",
     "In-Reply-To",
     "Message-ID",
     "Organization",
@@ -84,7 +84,11 @@ const END_TO_END: [&str; 25] = [
     "Subject",
 ];
 
-/// Header fields that do not leave the core's trust domain (RFC 7315).
+/// Header fields that nodes of the core write, not clients (RFC 6809, RFC 7044; TS 24.229 clause 4.4): from a
+/// trusted node only.
+const FROM_TRUSTED: [&str; 2] = ["Feature-Caps", "History-Info"];
+
+/// Header fields that do not enter the core's trust domain nor leave it (RFC 7315).
 const IN_TRUST_DOMAIN: [&str; 3] =
     ["P-Access-Network-Info", "P-Charging-Function-Addresses", "P-Charging-Vector"];
 
@@ -138,7 +142,8 @@ fn begin(
 
     // Step 4: we stay in the media path.
     let (offered, parts) = offer_of(cx, request)?;
-    let service = service(request, &parts);
+    let trusted = cx.config.trusted.contains(&from.addr.ip());
+    let service = service(request, &parts, trusted);
     if !matches!(service, Service::Cpm(_)) && cx.config.policy.refuse_other_services {
         return Err(refuse(cx, 403));
     }
@@ -158,6 +163,8 @@ fn begin(
         started: cx.now,
         invitation: Invitation {
             user,
+            // Straight to the destination, without a core between, is out of the trust domain (RFC 3325 section 5).
+            in_trust_domain: trusted && hop.0.uri != destination,
             destination,
             headers: request.headers.clone(),
             from: *from,
@@ -234,9 +241,8 @@ impl Session {
         request.uri.clone_from(&self.invitation.destination);
         let headers = &mut request.headers;
         headers.set("Max-Forwards", max_forwards.to_string());
-        // Straight to the destination, without a core between, is out of the trust domain (RFC 3325 section 5).
-        let trusted = hop.uri != self.invitation.destination;
-        if trusted || !anonymity_requested(received) {
+        let to_trusted = hop.uri != self.invitation.destination;
+        if to_trusted || !anonymity_requested(received) {
             for identity in asserted {
                 headers.push("P-Asserted-Identity", identity);
             }
@@ -246,7 +252,12 @@ impl Session {
         for name in END_TO_END {
             headers.copy(&received.headers, name);
         }
-        if trusted {
+        if config.trusted.contains(&self.invitation.from.addr.ip()) {
+            for name in FROM_TRUSTED {
+                headers.copy(&received.headers, name);
+            }
+        }
+        if self.invitation.in_trust_domain {
             for name in IN_TRUST_DOMAIN {
                 headers.copy(&received.headers, name);
             }

@@ -11,7 +11,7 @@ pub(super) enum Service {
     /// P-Preferred-Service of a CPM session (i., ii.), P-Asserted-Service of one (third item), or one that its
     /// recipient list and feature tags show.
     Cpm(Icsi),
-    /// P-Asserted-Service of something else.
+    /// P-Asserted-Service of something else, said by a trusted node.
     Foreign(String),
     /// P-Preferred-Service of something else.
     Preferred(String),
@@ -33,14 +33,16 @@ impl Service {
     }
 }
 
-/// Reads it: asserted counts before preferred, and both before tags.
-pub(super) fn service(request: &Request, parts: &[Part]) -> Service {
+/// Reads it: asserted counts before preferred, and both before tags. What an untrusted client calls asserted is only
+/// what it prefers (RFC 6050 section 4.1).
+pub(super) fn service(request: &Request, parts: &[Part], trusted: bool) -> Service {
     let headers = &request.headers;
     // The whole URN counts here: one of the two begins like the other (AMB-05).
-    if let Some(asserted) = headers.get("P-Asserted-Service") {
+    let asserted = headers.get("P-Asserted-Service");
+    if let Some(asserted) = asserted.filter(|_| trusted) {
         return Icsi::from_urn(asserted).map_or_else(|| Service::Foreign(asserted.to_owned()), Service::Cpm);
     }
-    if let Some(preferred) = headers.get("P-Preferred-Service") {
+    if let Some(preferred) = headers.get("P-Preferred-Service").or(asserted) {
         return Icsi::from_urn(preferred)
             .map_or_else(|| Service::Preferred(preferred.to_owned()), Service::Cpm);
     }

@@ -18,7 +18,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -110,6 +110,8 @@ pub(crate) struct Settings {
     pub(crate) trying_after: Duration,
     pub(crate) invite_timeout: Duration,
     pub(crate) max_transactions: usize,
+    pub(crate) max_transactions_per_source: usize,
+    pub(crate) trusted: Vec<IpAddr>,
     pub(crate) product: String,
 }
 
@@ -127,6 +129,8 @@ pub(crate) struct Engine {
     counters: Arc<Counters>,
     servers: HashMap<ServerTx, Server>,
     server_keys: HashMap<ServerKey, ServerTx>,
+    /// How many server transactions each source has that is not trusted.
+    per_source: HashMap<IpAddr, usize>,
     /// Requests outside dialogs, to tell merged ones (RFC 3261 section 8.2.2.2).
     merge_keys: HashMap<Box<str>, ServerTx>,
     acks: HashMap<AckKey, ServerTx>,
@@ -155,6 +159,7 @@ impl Engine {
             counters,
             servers: HashMap::new(),
             server_keys: HashMap::new(),
+            per_source: HashMap::new(),
             merge_keys: HashMap::new(),
             acks: HashMap::new(),
             clients: HashMap::new(),

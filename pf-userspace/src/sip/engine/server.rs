@@ -1,6 +1,9 @@
 //! Server transactions: INVITE (RFC 3261 section 17.2.1 with RFC 6026 section 7.1) and the others (17.2.2).
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -63,8 +66,12 @@ pub(super) struct Success {
 pub(super) struct Server {
     key: ServerKey,
     merge_key: Option<Box<str>>,
+    /// The source, where it is not trusted.
+    source: Option<IpAddr>,
     invite: bool,
     state: State,
+    /// The core has sent a 1xx.
+    progress: bool,
     reply: Way,
     stamp: Headers,
     /// Tag for our To where the core gives none.
@@ -100,7 +107,11 @@ impl Engine {
     }
 
     fn begin(&mut self, now: Instant, key: ServerKey, request: Request, from: Peer, reply: Way, room: bool) {
-        if !room || self.len_all() >= self.settings.max_transactions {
+        let source = Some(from.addr.ip()).filter(|ip| !self.settings.trusted.contains(ip));
+        let held = source.and_then(|ip| self.per_source.get(&ip)).copied().unwrap_or_default();
+        let full = self.len_all() >= self.settings.max_transactions
+            || held >= self.settings.max_transactions_per_source;
+        if !room || full {
             self.counters.overloaded.add();
             return self.answer(&request, reply, Response::new(503).with("Retry-After", "5"));
         }
@@ -122,8 +133,10 @@ impl Engine {
         let mut server = Server {
             key: key.clone(),
             merge_key: merge_key.clone(),
+            source,
             invite,
             state: State::Trying,
+            progress: false,
             reply,
             stamp: stamp(&request.headers),
             tag: self.random.hex(8),
@@ -134,6 +147,9 @@ impl Engine {
             deadlines: Deadlines::new(again, end),
         };
         self.timers.arm(Owner::Server(tx), &mut server.deadlines);
+        if let Some(ip) = source {
+            *self.per_source.entry(ip).or_default() += 1;
+        }
         self.servers.insert(tx, server);
         self.server_keys.insert(key, tx);
         if let Some(key) = merge_key {
@@ -220,6 +236,9 @@ impl Engine {
         if late {
             return self.counters.late_responses.add();
         }
+        if server.invite && !server.progress && matches!(response.status, 401 | 407) {
+            return self.challenge(tx, response);
+        }
         let response = server.complete(response);
         let octets = write::response(&response);
         let tag = tag_of(response.headers.get("To"));
@@ -231,6 +250,7 @@ impl Engine {
         match (server.invite, response.status) {
             (_, 100..=199) => {
                 server.state = State::Proceeding;
+                server.progress = true;
                 server.deadlines.again = None;
                 server.last = Some(octets.clone());
             }
@@ -249,9 +269,13 @@ impl Engine {
                 self.acks.insert(key, tx);
             }
             (true, _) => {
+                // A stranger who has heard nothing yet repeats the INVITE and so asks again for a lost response.
+                // Repeating it unasked would multiply what a forged source address costs its owner.
+                let asks_again = server.source.is_some() && server.state == State::Trying;
                 server.state = State::Completed;
                 server.interval = t1;
-                server.deadlines.again = (!server.reply.is_reliable()).then(|| now + t1);
+                let again = !server.reply.is_reliable() && !asks_again;
+                server.deadlines.again = again.then(|| now + t1);
                 server.deadlines.end = Some(now + t64);
                 server.last = Some(octets.clone());
             }
@@ -273,6 +297,18 @@ impl Engine {
         if matches!(server.state, State::Completed) {
             server.stamp = Headers::default();
         }
+        self.send(way, octets, None);
+    }
+
+    /// A challenge to an INVITE goes out once, and the transaction with it (RFC 3261 section 26.3.2.4). Where it is
+    /// lost, the INVITE comes again and gets another. The To tag makes its ACK known as one that nobody waits for.
+    fn challenge(&mut self, tx: ServerTx, mut response: Response) {
+        let tag = self.stateless_tag.clone();
+        let Some(server) = self.servers.get_mut(&tx) else { return };
+        server.tag = tag;
+        response.headers.remove("To");
+        let (way, octets) = (server.reply, write::response(&server.complete(response)));
+        self.remove_server(tx);
         self.send(way, octets, None);
     }
 
@@ -345,6 +381,14 @@ impl Engine {
         let Some(server) = self.servers.remove(&tx) else { return };
         self.timers.disarm(Owner::Server(tx), &server.deadlines);
         self.server_keys.remove(&server.key);
+        if let Some(ip) = server.source
+            && let Some(held) = self.per_source.get_mut(&ip)
+        {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                self.per_source.remove(&ip);
+            }
+        }
         if let Some(key) = &server.merge_key {
             self.merge_keys.remove(key);
         }

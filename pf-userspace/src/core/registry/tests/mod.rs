@@ -33,6 +33,7 @@ pub(crate) fn config() -> CoreConfig {
         sip: vec![sip(Transport::Udp, 5060), sip(Transport::Tcp, 5060)],
         msrp: Vec::new(),
         trusted: vec!["10.0.0.5".parse().unwrap()],
+        registrars: vec!["10.0.0.7".parse().unwrap()],
         core_route: None,
         isf_route: None,
         product: "CPM-serv/OMA2.2 pf/0".to_owned(),

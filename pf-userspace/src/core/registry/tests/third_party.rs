@@ -25,11 +25,12 @@ P-Associated-URI: <sip:carl@example.org>, <tel:+1-555-0199>, <sip:ann@example.or
 ";
 
 fn scscf() -> Peer {
-    tcp("10.0.0.5:36000", 9)
+    tcp("10.0.0.7:36000", 9)
 }
 
 fn report(expires: &str, parts: &[&str]) -> Request {
     let mut request = Request::new(Method::Register, "sip:pf.example.org");
+    request.headers.push("Via", "SIP/2.0/TCP scscf.example.org:5060;branch=z9hG4bKr");
     request.headers.push("To", "<sip:carl@example.org>");
     request.headers.push("From", "<sip:scscf.example.org>;tag=s");
     request.headers.push("Contact", "<sip:scscf.example.org:5060;transport=tcp>");
@@ -123,17 +124,53 @@ fn reports_may_be_repeated_but_not_overtaken() {
 }
 
 #[test]
-fn only_trusted_peers_report() {
+fn only_registrars_report() {
     let mut lab = Lab::new(config());
+    send(&mut lab, 0, &report("600", &[ORIGINAL]), &scscf());
+    // What a user behind the trusted proxy, or anybody else, writes into a body or into From proves nothing.
+    for from in [udp("10.0.0.5:5060"), tcp("10.0.0.5:5060", 3), udp("10.0.0.6:5060")] {
+        for (expires, parts) in [("600", &[ORIGINAL, GRANTED][..]), ("0", &[ORIGINAL]), ("0", &[])] {
+            let mut request = report(expires, parts);
+            request.uri = "sip:example.org".to_owned();
+            assert_eq!(send(&mut lab, 1, &request, &from).status, 401, "{from:?} {expires}");
+            let mut own = request.clone();
+            own.headers.set("From", "<sip:carl@example.org>;tag=u");
+            assert_eq!(send(&mut lab, 1, &own, &from).status, 401, "{from:?} {expires}");
+        }
+    }
+    assert_eq!((carl(&lab).len(), carl(&lab)[0].expires), (1, at(600)));
+    let mut none = Lab::new(CoreConfig { registrars: Vec::new(), ..config() });
     let mut request = report("600", &[ORIGINAL]);
     request.uri = "sip:example.org".to_owned();
-    assert_eq!(send(&mut lab, 0, &request, &udp("10.0.0.6:5060")).status, 401);
-    assert!(carl(&lab).is_empty());
-    // A trusted edge that forwards a device's own REGISTER: the device proves itself.
+    assert_eq!(send(&mut none, 0, &request, &scscf()).status, 401);
+    // An edge that forwards a device's own REGISTER: the device proves itself.
     let own = register("ann", 1, &[("Contact", "<sip:a@h>"), ("Path", "<sip:edge;lr>")]);
-    assert_eq!(send(&mut lab, 0, &own, &scscf()).status, 401);
+    for from in [scscf(), tcp("10.0.0.5:36000", 9)] {
+        assert_eq!(send(&mut lab, 0, &own, &from).status, 401);
+    }
     assert_eq!(lab.register(at(0), &own, &scscf()).status, 200);
     assert_eq!(lab.registry.devices("sip:ann@example.org")[0].registrar, None);
+}
+
+#[test]
+fn a_report_that_the_registrar_only_passes_on_is_refused() {
+    let mut lab = Lab::new(config());
+    send(&mut lab, 0, &report("600", &[ORIGINAL]), &scscf());
+    let behind = "SIP/2.0/UDP 192.0.2.66:5060;branch=z9hG4bKu";
+    let joined = "SIP/2.0/TCP scscf.example.org;branch=z9hG4bKr, SIP/2.0/UDP 192.0.2.66;branch=z9hG4bKu";
+    for (name, value, set) in
+        [("Path", "<sip:edge;lr>", false), ("Via", behind, false), ("Via", joined, true)]
+    {
+        for (expires, parts) in [("600", &[ORIGINAL][..]), ("0", &[])] {
+            let mut request = report(expires, parts);
+            match set {
+                true => request.headers.set(name, value),
+                false => request.headers.push(name, value),
+            }
+            assert_eq!(send(&mut lab, 1, &request, &scscf()).status, 403, "{name}: {value}");
+        }
+    }
+    assert_eq!((carl(&lab).len(), carl(&lab)[0].expires), (1, at(600)));
 }
 
 #[test]

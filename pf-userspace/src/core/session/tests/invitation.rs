@@ -1,7 +1,10 @@
 //! Clause 8.2.2.1, request part.
 
 use super::*;
-use crate::core::{config::User, registry::address::tests::looked_at};
+use crate::core::{
+    config::User,
+    registry::{address::tests::looked_at, digest, tests::user},
+};
 
 fn refusal(world: &mut World, invite: Request) -> Response {
     let tx = world.receive(invite);
@@ -276,6 +279,83 @@ fn another_service_is_refused_only_if_policy_says_so() {
             ["P-Asserted-Service", "P-Preferred-Service"].iter().filter(|h| sent.headers.has(h)).count();
         assert_eq!(both, 1);
     }
+}
+
+/// An INVITE from a client itself, answered with credentials, and what came of it.
+fn by_client(w: &mut World, mut received: Request) -> Out {
+    let tx = w.receive_from("192.0.2.66:5060", received.clone());
+    let challenge = w.response(tx);
+    assert_eq!(challenge.status, 407);
+    let credentials = digest::tests::answer(&challenge, 0, 1, &received, &user("ann"));
+    received.headers.push("Proxy-Authorization", credentials);
+    received.headers.set("CSeq", "2 INVITE");
+    w.receive_from("192.0.2.66:5060", received);
+    w.request(Method::Invite)
+}
+
+// Rows: INV-24, INV-25
+#[test]
+fn what_a_client_itself_asserts_is_only_what_it_prefers() {
+    let other = "urn:urn-7:3gpp-service.ims.icsi.mmtel";
+    for (headers, asserted, preferred) in [
+        (&[("P-Asserted-Service", ICSI_G)][..], Some(ICSI_G), None),
+        (&[("P-Asserted-Service", other)], None, Some(other)),
+        (&[("P-Asserted-Service", other), ("P-Preferred-Service", ICSI)], Some(ICSI), None),
+        (&[("P-Asserted-Service", ICSI), ("P-Preferred-Service", other)], None, Some(other)),
+    ] {
+        let mut w = World::configured(|config| config.users = vec![user("ann")]);
+        let mut received = invite();
+        received.headers.remove("P-Preferred-Service");
+        for (name, value) in headers {
+            received.headers.push(*name, *value);
+        }
+        let sent = by_client(&mut w, received).request.headers;
+        assert_eq!(sent.get("P-Asserted-Service"), asserted, "{headers:?}");
+        assert_eq!(sent.get("P-Preferred-Service"), preferred, "{headers:?}");
+    }
+}
+
+/// What clients have no right to say to the core.
+const FOR_THE_CORE: [(&str, &str); 6] = [
+    ("P-Access-Network-Info", "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=1"),
+    ("P-Charging-Function-Addresses", "ccf=192.0.2.66"),
+    ("P-Charging-Vector", "icid-value=forged;orig-ioi=example.net"),
+    ("P-Asserted-Identity", "<sip:bob@example.org>"),
+    ("History-Info", "<sip:boss@example.org>;index=1"),
+    ("Feature-Caps", "*;+g.3gpp.srvcc"),
+];
+
+// Rows: INV-15
+#[test]
+fn a_client_itself_writes_nothing_that_belongs_to_the_core() {
+    let passed = |sent: &Request, value: &str| sent.headers.0.iter().any(|h| h.value == value);
+    let mut received = invite();
+    for (name, value) in FOR_THE_CORE {
+        received.headers.push(name, value);
+    }
+    let mut w = World::configured(|config| config.users = vec![user("ann")]);
+    let out = by_client(&mut w, received.clone());
+    for (name, value) in FOR_THE_CORE {
+        assert!(!passed(&out.request, value), "{name}");
+    }
+    assert!(out.request.headers.list("P-Asserted-Identity").all(|value| value.contains("ann")));
+    // Nor does it learn what the core says of charging.
+    let mut ringing = answer(&out, 180, "x");
+    ringing.headers.push("P-Charging-Vector", "icid-value=secret");
+    w.reply(&out, ringing.clone());
+    let tx = ServerTx(w.last_tx);
+    assert!(!w.response(tx).headers.has("P-Charging-Vector"));
+    // A trusted node's go on.
+    let mut w = World::new();
+    let tx = w.receive(received);
+    let out = w.request(Method::Invite);
+    for (name, value) in FOR_THE_CORE {
+        assert!(passed(&out.request, value), "{name}");
+    }
+    ringing = answer(&out, 180, "x");
+    ringing.headers.push("P-Charging-Vector", "icid-value=secret");
+    w.reply(&out, ringing);
+    assert_eq!(w.response(tx).headers.get("P-Charging-Vector"), Some("icid-value=secret"));
 }
 
 // Rows: AMB-03

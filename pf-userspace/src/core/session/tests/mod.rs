@@ -107,6 +107,7 @@ impl World {
             }],
             msrp: vec![MsrpAddress { host: IpAddr::from([10, 0, 0, 1]), port: 2855 }],
             trusted: vec![socket(CORE).ip()],
+            registrars: vec![socket(CORE).ip()],
             core_route: Some("sip:10.0.0.5:5060".to_owned()),
             isf_route: Some("sip:10.0.0.6:5060".to_owned()),
             product: "CPM-serv/OMA2.2 pf/0.1.0".to_owned(),

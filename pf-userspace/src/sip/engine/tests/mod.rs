@@ -76,6 +76,8 @@ impl Bench {
             trying_after: Duration::from_millis(200),
             invite_timeout: Duration::from_secs(180),
             max_transactions,
+            max_transactions_per_source: max_transactions,
+            trusted: vec!["10.0.0.9".parse().unwrap()],
             product: "pf".to_owned(),
         };
         let (ports, counters) = (Arc::new(Ports::default()), Arc::new(Counters::default()));
