@@ -12,7 +12,8 @@
 //! # Who slows whom?
 //! The primary leg (far end for the user's devices, originator for the far end) slows its source: reading
 //! pauses. Every other leg gets copies; when its queue passes its bound, the leg is closed. A device's leg that
-//! is not up yet gets its copies when it is ([`late`]).
+//! is not up yet gets its copies when it is ([`late`]). A source that leaves its frame half sent does not keep
+//! a shared connection from others ([`stuck`]).
 
 mod accept;
 mod arena;
@@ -29,6 +30,7 @@ mod receive;
 mod release;
 mod response;
 mod route;
+mod stuck;
 mod timers;
 
 #[cfg(test)]
@@ -74,6 +76,9 @@ pub struct Limits {
     /// How long the primary may take to answer before the sender gets 408: below the sender's own 30 s
     /// (RFC 4975 section 7.1.1).
     pub guard: Duration,
+    /// How long a frame may keep others from the connection it is written to without getting on: after that it is
+    /// abandoned, and its sender gets 408. Where nobody waits, [`Limits::guard`] holds.
+    pub stuck: Duration,
     /// How long a device may take to answer, and a connection to come, before the leg is closed as silent.
     pub silent: Duration,
     /// How long a connection may write nothing of what is queued before its legs are closed.
@@ -101,6 +106,7 @@ impl Default for Limits {
             device_backlog: 1024 * 1024,
             device_backlog_frames: 4096,
             guard: Duration::from_secs(25),
+            stuck: Duration::from_secs(5),
             silent: Duration::from_secs(30),
             stalled: Duration::from_secs(60),
             unbound: Duration::from_secs(10),

@@ -31,6 +31,7 @@ impl Switch {
         let conns: Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
         for id in conns {
             self.look_at_connection(now, id);
+            self.look_at_frame(now, id);
             self.look_at_transactions(now, id);
         }
         let legs: Vec<LegId> = self.legs.iter().map(|(id, _)| id).collect();
