@@ -63,7 +63,7 @@ impl Worker {
             }
             let Some(socket) = self.socket(id) else { return };
             if socket.ended && self.switch.readable(id) {
-                self.gone(id);
+                self.switch.ended(self.now, id);
                 return;
             }
             let socket_done = self.socket(id).is_none_or(|s| !s.readable);

@@ -25,6 +25,8 @@ pub struct Connection {
     // Reading
     pub(super) reading: Reading,
     pub(super) frame: Frame,
+    /// The peer sends nothing more, since then.
+    pub(super) ended: Option<Time>,
     /// Reading waits for something.
     pub(super) paused: bool,
     /// Since when it waits for a primary leg that is not connected.
@@ -157,6 +159,7 @@ impl Connection {
             last: None,
             reading: Reading::Head,
             frame: Frame::default(),
+            ended: None,
             paused: false,
             held: None,
             invited_by: None,

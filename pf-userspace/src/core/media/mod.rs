@@ -21,6 +21,7 @@ mod binding;
 mod command;
 mod connection;
 mod frame;
+mod half;
 mod interrupt;
 mod late;
 mod leg;
@@ -221,6 +222,8 @@ pub struct Switch {
     copies: Vec<LegId>,
     /// Room for the legs that would get one, and are not up yet.
     late: Vec<LegId>,
+    /// Connections whose peers send nothing more, but still wait for answers.
+    half: Vec<ConnId>,
     /// Legs that have come up, and may have something to catch up on.
     arrived: Vec<LegId>,
     /// Empty output buffers.
@@ -252,6 +255,7 @@ impl Switch {
             slow: Vec::new(),
             copies: Vec::new(),
             late: Vec::new(),
+            half: Vec::new(),
             arrived: Vec::new(),
             spare: Vec::new(),
             alarm: None,

@@ -133,6 +133,7 @@ impl Switch {
         self.now = now;
         let connected = self.conns.get(id).is_some_and(|c| c.up);
         self.lose(now, id, if connected { LegDown::Closed } else { LegDown::ConnectFailed });
+        self.close_answered(now);
     }
 
     /// What the connection still has to write; an open frame is left as it is, since nothing follows.

@@ -209,3 +209,32 @@ fn a_slow_far_end_of_one_session_does_not_hold_the_copies_of_another() {
     assert_eq!(world.came(F, 11, "tid-long").unwrap().0.len(), 60_000);
     assert_eq!((world.answers(A1, "tid-long"), world.downs()), (&[200][..], 0));
 }
+
+#[test]
+fn who_says_no_more_still_gets_its_answers() {
+    let mut world = two_streams(11);
+    world.ends[F].1.answers = false;
+    world.send_whole(A1, 10, "tid-last", b"bye");
+    world.send_half(A1, 10, "tid-half", &[b'h'; 600]);
+    world.run();
+    world.switch.ended(world.now, world.ends[A1].0);
+    world.act();
+    assert_eq!(world.downs(), 0);
+    // The shared connection is free for the other session.
+    world.send_whole(A2, 20, "tid-next", b"next");
+    assert_eq!(world.came(F, 21, "tid-next").unwrap().0, b"next");
+    let answer = format!(
+        "MSRP tid-last 200 OK\r\nTo-Path: {}\r\nFrom-Path: {}\r\n-------tid-last$\r\n",
+        local(11),
+        far(11)
+    );
+    world.ends[F].1.to_switch.extend_from_slice(answer.as_bytes());
+    world.give(F, true);
+    assert_eq!(world.downs(), 1, "answered, and gone");
+    // Nobody answers the other one: it is told so in time, and gone.
+    world.switch.ended(world.now, world.ends[A2].0);
+    world.pass(SECOND * 24);
+    assert_eq!(world.downs(), 1);
+    world.pass(SECOND * 2);
+    assert_eq!(world.downs(), 2);
+}
