@@ -196,7 +196,6 @@ fn relay_config(config: &Config) -> RelayConfig {
             reuse_connections: msrp.reuse_connections,
             ..Limits::default()
         },
-        ..RelayConfig::default()
     }
 }
 

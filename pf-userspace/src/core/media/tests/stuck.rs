@@ -119,16 +119,16 @@ fn of_many_half_sent_frames_each_has_its_time_and_the_others_their_turns() {
     }
     world.connect_all();
     world.run();
-    for n in 0..3 {
-        world.send_half(ends[n], 10 * (n as u64 + 1), &format!("tid-h{n:03}"), &[b'h'; 600]);
+    for (n, end) in ends[..3].iter().enumerate() {
+        world.send_half(*end, 10 * (n as u64 + 1), &format!("tid-h{n:03}"), &[b'h'; 600]);
         world.run();
     }
     world.send_whole(ends[3], 40, "tid-good", b"patient");
     for _ in 0..19 {
         world.later(SECOND);
     }
-    for n in 0..3 {
-        assert_eq!(world.answers(ends[n], &format!("tid-h{n:03}")), [408]);
+    for (n, end) in ends[..3].iter().enumerate() {
+        assert_eq!(world.answers(*end, &format!("tid-h{n:03}")), [408]);
     }
     assert_eq!(world.answers(ends[3], "tid-good"), [200], "within the 30 s that its sender waits");
 }
