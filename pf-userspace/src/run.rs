@@ -4,6 +4,7 @@
 //! workers. The core is owned by one task; what it commands is handed to the shells without waiting.
 
 mod address;
+mod descriptors;
 mod guarded;
 mod logging;
 mod shard;
@@ -58,6 +59,7 @@ pub fn run(file: &Path) -> anyhow::Result<()> {
         tracing::warn!(file = %finding.file.display(), line = finding.line, option = finding.key, "{}", finding.message);
     }
     fast_path(config.fast_path)?;
+    descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("pf")
@@ -131,6 +133,7 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
             Ok(()) => Err(anyhow::anyhow!("a shell has ended")),
             Err(error) => Err(anyhow::anyhow!("the core has failed: {error}")),
         },
+        reason = shells.relay.failed() => Err(anyhow::anyhow!("{reason}: its sessions are lost")),
     };
     drop(admin);
     if ended.is_ok() && shut_down.send(()).is_ok() {
@@ -187,6 +190,8 @@ fn relay_config(config: &Config) -> RelayConfig {
         listen: msrp.listen.clone(),
         workers: size(msrp.workers),
         connections: size(msrp.connections),
+        unbound_connections: size(msrp.unbound_connections),
+        unbound_per_peer: size(msrp.unbound_connections_per_peer),
         connect_from_path_port: msrp.connect_from_path_port,
         limits: Limits {
             high_water: size(msrp.queue),
@@ -199,7 +204,6 @@ fn relay_config(config: &Config) -> RelayConfig {
             reuse_connections: msrp.reuse_connections,
             ..Limits::default()
         },
-        ..RelayConfig::default()
     }
 }
 

@@ -245,3 +245,40 @@ fn nobody_is_named_in_the_log_above_debug() {
     assert!(well);
     assert!(!log.contains("alice") && !log.contains("liddell"), "{log}");
 }
+
+#[test]
+fn without_descriptors_it_waits_and_says_so_once() {
+    let folder = Folder::new("");
+    let log = fs::File::create(folder.file("log")).unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" run --config \"$1\"", PF])
+        .arg(folder.file("pf.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let running = Running { child, ready };
+    let msrp = running.address("msrp ");
+    let many: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(msrp).unwrap()).collect();
+    // Every octet wakes the worker up.
+    for stream in &many {
+        let _ = std::io::Write::write_all(&mut &*stream, b"MSRP tid-0001 SEND\r\n");
+    }
+    std::thread::sleep(Duration::from_millis(800));
+    let lines = fs::read_to_string(folder.file("log")).unwrap();
+    assert_eq!(lines.matches("cannot accept MSRP connections").count(), 1, "{lines}");
+    assert!(!lines.contains('\u{1b}'), "no colours in a file");
+    drop(many);
+    // It accepts again by itself.
+    let mut late = std::net::TcpStream::connect(msrp).unwrap();
+    late.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let request = "MSRP tid-0002 SEND\r\nTo-Path: msrp://127.0.0.1:1/x;tcp\r\nFrom-Path: msrp://127.0.0.1:2/y;tcp\r\n\
+                   -------tid-0002$\r\n";
+    std::io::Write::write_all(&mut late, request.as_bytes()).unwrap();
+    let mut answer = [0; 17];
+    late.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"MSRP tid-0002 481");
+}

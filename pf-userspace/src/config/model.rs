@@ -188,6 +188,10 @@ pub struct Msrp {
     pub workers: u32,
     /// Connections of one worker at once.
     pub connections: u32,
+    /// Of these, accepted ones that have named no session.
+    pub unbound_connections: u32,
+    /// Of these, ones from one address.
+    pub unbound_connections_per_peer: u32,
     /// Octets that may wait for another device before its leg is closed.
     pub device_queue: u64,
     /// Octets of a session that are kept for devices that are not connected yet.
@@ -213,6 +217,8 @@ impl Default for Msrp {
             advertise: None,
             workers: 1,
             connections: 100_000,
+            unbound_connections: 1024,
+            unbound_connections_per_peer: 256,
             device_queue: 1 << 20,
             device_backlog: 1 << 20,
             queue: 256 << 10,

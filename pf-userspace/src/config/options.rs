@@ -177,6 +177,20 @@ pub const OPTIONS: &[OptionDoc] = &[
         "Connections of one worker at once; one more is closed when it is accepted.",
     ),
     option(
+        "msrp.unbound_connections",
+        Kind::Integer(1, 1_000_000, "connections"),
+        "1024",
+        "Accepted connections of one worker that have not named a session yet; for one more the oldest of them is \
+         closed.",
+    ),
+    option(
+        "msrp.unbound_connections_per_peer",
+        Kind::Integer(1, 1_000_000, "connections"),
+        "256",
+        "Of these, how many may come from one IP address; for one more the oldest of that address is closed. Raise \
+         it where a gateway connects on behalf of many.",
+    ),
+    option(
         "msrp.device_queue",
         Kind::Integer(65_536, 1 << 30, "octets"),
         "1048576",

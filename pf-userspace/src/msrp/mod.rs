@@ -9,20 +9,24 @@
 
 mod connect;
 mod directory;
+mod own;
+mod seldom;
 mod socket;
 mod transfer;
+mod unbound;
 mod worker;
 
 use std::{
     io,
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     sync::{Arc, mpsc},
     thread::JoinHandle,
 };
 
 use mio::Waker;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc::UnboundedSender, oneshot};
+use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 
 use self::{directory::Directory, worker::Worker};
 use crate::core::event::{MediaCommand, MediaEvent};
@@ -40,6 +44,8 @@ pub struct RelayConfig {
     pub connections: usize,
     /// Accepted connections per worker that have not named a session; at the cap the oldest of them is closed.
     pub unbound_connections: usize,
+    /// Of these, how many may come from one IP address; at the cap the oldest of them is closed.
+    pub unbound_per_peer: usize,
     /// Use the port of our own path as source port where we connect: some peers know us by it.
     pub connect_from_path_port: bool,
     /// Queues and timers.
@@ -53,6 +59,7 @@ impl Default for RelayConfig {
             workers: 1,
             connections: 100_000,
             unbound_connections: 1024,
+            unbound_per_peer: 256,
             connect_from_path_port: true,
             limits: Limits::default(),
         }
@@ -71,6 +78,9 @@ enum Order {
     Snapshot(oneshot::Sender<Vec<LegSnapshot>>),
     /// End.
     Stop,
+    /// Fail, as a fault in the code would.
+    #[cfg(test)]
+    Fail,
 }
 
 /// A worker, from outside.
@@ -99,6 +109,8 @@ struct Shared {
     directory: Arc<Directory>,
     local: Vec<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
+    /// The first worker that ended by itself, and why.
+    failure: watch::Receiver<Option<String>>,
 }
 
 impl Relay {
@@ -122,14 +134,35 @@ impl Relay {
             starts.push((poll, inbox, listeners));
         }
         let seats = Arc::new(seats);
-        let mut shared =
-            Shared { seats: seats.clone(), directory: directory.clone(), local, threads: Vec::new() };
+        let (failed, failure) = watch::channel(None);
+        let own = Arc::new(own::Own::new(&local));
+        let mut shared = Shared {
+            seats: seats.clone(),
+            directory: directory.clone(),
+            local,
+            threads: Vec::new(),
+            failure,
+        };
         for (number, (poll, inbox, listeners)) in starts.into_iter().enumerate() {
-            let colleagues =
-                worker::Colleagues { number, seats: seats.clone(), directory: directory.clone() };
+            let colleagues = worker::Colleagues {
+                number,
+                seats: seats.clone(),
+                directory: directory.clone(),
+                own: own.clone(),
+            };
             let worker = Worker::new(config.clone(), poll, inbox, listeners, colleagues, events.clone())?;
-            let thread =
-                std::thread::Builder::new().name(format!("msrp-{number}")).spawn(move || worker.run())?;
+            let failed = failed.clone();
+            let work = move || {
+                // Its sessions are lost with it: whoever holds the relay has to know.
+                let reason = match std::panic::catch_unwind(AssertUnwindSafe(|| worker.run())) {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => format!("MSRP worker {number}: {error}"),
+                    Err(_) => format!("MSRP worker {number} has panicked"),
+                };
+                tracing::error!("{reason}");
+                failed.send_if_modified(|first| first.is_none().then(|| *first = Some(reason)).is_some());
+            };
+            let thread = std::thread::Builder::new().name(format!("msrp-{number}")).spawn(work)?;
             shared.threads.push(thread);
         }
         Ok(Relay { shared: Arc::new(shared) })
@@ -155,6 +188,16 @@ impl Relay {
         all
     }
 
+    /// Waits until a worker ends by itself, which none should: gives the reason. Its sessions are lost.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.shared.failure.clone();
+        match failure.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+            Ok(reason) => reason.unwrap_or_default(),
+            // All workers have ended as told.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// The addresses that are really listened on.
     pub fn local(&self) -> Vec<SocketAddr> {
         self.shared.local.clone()
@@ -169,5 +212,25 @@ impl Drop for Shared {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_fails_is_told_of() {
+        let config = RelayConfig {
+            listen: vec![(std::net::Ipv4Addr::LOCALHOST, 0).into()],
+            workers: 2,
+            ..RelayConfig::default()
+        };
+        let (events, _keep) = tokio::sync::mpsc::unbounded_channel();
+        let relay = Relay::start(config, events).unwrap();
+        let patience = std::time::Duration::from_millis(100);
+        assert!(tokio::time::timeout(patience, relay.failed()).await.is_err());
+        relay.shared.seats[1].order(Order::Fail);
+        assert_eq!(relay.failed().await, "MSRP worker 1 has panicked");
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice, Read, Write},
     net::Shutdown,
+    time::Instant,
 };
 
 use pf_common::msrp::{Head, Parsed, Uri};
@@ -62,7 +63,7 @@ impl Worker {
             }
             let Some(socket) = self.socket(id) else { return };
             if socket.ended && self.switch.readable(id) {
-                self.gone(id);
+                self.switch.ended(self.now, id);
                 return;
             }
             let socket_done = self.socket(id).is_none_or(|s| !s.readable);
@@ -174,14 +175,23 @@ impl Worker {
         if closing.rest.is_empty() {
             let _ = closing.stream.shutdown(Shutdown::Write);
         }
-        loop {
-            match closing.stream.read(&mut self.buffer[..READ]) {
-                Ok(0) => break,
-                Ok(_) => {}
+        for _ in 0..READS {
+            let over = match closing.stream.read(&mut self.buffer[..READ]) {
+                // The peer sends nothing more, but may still read.
+                Ok(0) if !closing.rest.is_empty() => return,
+                Ok(0) => true,
+                Ok(_) => Instant::now() >= closing.until,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => break,
+                Err(_) => true,
+            };
+            if over {
+                self.closing.remove(n);
+                return;
             }
         }
-        self.closing.remove(n);
+        // There is more to read over: in the next turn.
+        if !self.lingering.contains(&n) {
+            self.lingering.push(n);
+        }
     }
 }

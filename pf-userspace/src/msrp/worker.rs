@@ -16,8 +16,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     Order, RelayConfig, Seat, connect,
     directory::Directory,
+    own::Own,
+    seldom::Seldom,
     socket,
     transfer::{READ, REMAINDER},
+    unbound::Unbound,
 };
 use crate::core::{
     Time,
@@ -45,6 +48,7 @@ pub(super) struct Colleagues {
     pub(super) number: usize,
     pub(super) seats: Arc<Vec<Seat>>,
     pub(super) directory: Arc<Directory>,
+    pub(super) own: Arc<Own>,
 }
 
 /// A connection's socket.
@@ -84,15 +88,19 @@ pub(super) struct Worker {
     accepting: Vec<usize>,
     /// Told to stop.
     pub(super) stopping: bool,
-    /// Accepting failed (no descriptors, no memory): it is tried again after a while.
-    exhausted: bool,
+    /// Accepting failed (no descriptors, no memory): it is not tried again before this.
+    exhausted: Option<Instant>,
+    cannot_accept: Seldom,
+    refused: Seldom,
+    evicted: Seldom,
     pub(super) colleagues: Colleagues,
     events: UnboundedSender<MediaEvent>,
     pub(super) switch: Switch,
     pub(super) sockets: Vec<Option<Socket>>,
-    /// Accepted connections, oldest first, some of them bound or gone by now.
-    unbound: std::collections::VecDeque<ConnId>,
+    unbound: Unbound,
     pub(super) closing: slab::Slab<Closing>,
+    /// Those of them with more to read than one turn's share.
+    pub(super) lingering: Vec<usize>,
     /// Connections with more to read than one turn's share.
     more: Vec<ConnId>,
     pub(super) buffer: Vec<u8>,
@@ -119,14 +127,18 @@ impl Worker {
             inbox,
             listeners,
             accepting: Vec::new(),
-            exhausted: false,
+            exhausted: None,
+            cannot_accept: Seldom::default(),
+            refused: Seldom::default(),
+            evicted: Seldom::default(),
             stopping: false,
             colleagues,
             events,
             switch,
             sockets: Vec::new(),
-            unbound: Default::default(),
+            unbound: Unbound::default(),
             closing: slab::Slab::new(),
+            lingering: Vec::new(),
             more: Vec::new(),
             buffer: vec![0; REMAINDER + READ],
             start: Instant::now(),
@@ -135,31 +147,38 @@ impl Worker {
     }
 
     /// Works until told to stop.
-    pub(super) fn run(mut self) {
+    ///
+    /// # Errors
+    /// The system no longer says which sockets are ready.
+    pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
         loop {
             if let Err(error) = self.poll.poll(&mut events, self.timeout())
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                tracing::error!(%error, "epoll failed: the worker ends");
-                return;
+                return Err(error);
             }
             self.now = Time::from_start(self.start.elapsed());
             // First what the core has ordered: a peer may already use what was given out a moment ago.
             if !self.orders() || self.stopping {
-                return;
+                return Ok(());
             }
             for event in &events {
                 match event.token() {
                     WAKER => {}
                     Token(n) if n >= CLOSING => self.linger(n - CLOSING),
-                    Token(n) if n >= LISTENERS => self.accept(n - LISTENERS),
+                    Token(n) if n >= LISTENERS => self.accept_soon(n - LISTENERS),
                     Token(n) => self.ready(n, event),
                 }
             }
-            self.exhausted = false;
-            for listener in std::mem::take(&mut self.accepting) {
-                self.accept(listener);
+            if self.exhausted.is_none_or(|until| Instant::now() >= until) {
+                self.exhausted = None;
+                for listener in std::mem::take(&mut self.accepting) {
+                    self.accept(listener);
+                }
+            }
+            for n in std::mem::take(&mut self.lingering) {
+                self.linger(n);
             }
             for id in std::mem::take(&mut self.more) {
                 if let Some(socket) = self.socket(id) {
@@ -173,10 +192,11 @@ impl Worker {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.stopping || !self.more.is_empty() || (!self.accepting.is_empty() && !self.exhausted) {
+        let accepts = !self.accepting.is_empty() && self.exhausted.is_none();
+        if self.stopping || !self.more.is_empty() || !self.lingering.is_empty() || accepts {
             return Some(Duration::ZERO);
         }
-        let again = self.exhausted.then_some(ACCEPT_AGAIN);
+        let again = self.exhausted.map(|until| until.saturating_duration_since(Instant::now()));
         let now = self.start.elapsed();
         let timer = self.switch.deadline().map(|at| at.since_start().saturating_sub(now));
         let linger = (!self.closing.is_empty()).then_some(LINGER);
@@ -235,7 +255,7 @@ impl Worker {
                 Ok(Order::Resolved(found)) => match found.to {
                     Ok(to) => self.connect(found.conn, to, found.from),
                     Err(error) => {
-                        tracing::info!(%error, "a name in an MSRP path cannot be resolved");
+                        tracing::debug!(%error, "a name in an MSRP path cannot be resolved");
                         self.gone(found.conn);
                     }
                 },
@@ -243,6 +263,8 @@ impl Worker {
                     // Whoever asked may have gone.
                     let _ = reply.send(self.switch.snapshot());
                 }
+                #[cfg(test)]
+                Ok(Order::Fail) => panic!("told to fail"),
                 Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => return false,
                 Err(mpsc::TryRecvError::Empty) => return true,
             }
@@ -276,27 +298,40 @@ impl Worker {
         }
     }
 
+    /// This listener has connections for us.
+    fn accept_soon(&mut self, n: usize) {
+        if !self.accepting.contains(&n) {
+            self.accepting.push(n);
+        }
+    }
+
     fn accept(&mut self, n: usize) {
+        if self.exhausted.is_some() {
+            return self.accept_soon(n);
+        }
         for _ in 0..ACCEPTS {
             let Some(listener) = self.listeners.get(n) else { return };
             match listener.accept() {
                 Ok((stream, peer)) => {
                     if self.switch.connections() < self.config.connections {
                         self.take_in(stream, Some(peer), Vec::new());
-                    } else {
-                        tracing::warn!(%peer, "connection refused: the cap is reached");
+                    } else if let Some(count) = self.refused.count(Instant::now()) {
+                        tracing::warn!(count, "MSRP connections refused: msrp.connections is reached");
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept");
-                    self.exhausted = true;
+                    let now = Instant::now();
+                    if let Some(count) = self.cannot_accept.count(now) {
+                        tracing::warn!(%error, count, "cannot accept MSRP connections: tried again");
+                    }
+                    self.exhausted = Some(now + ACCEPT_AGAIN);
                     break;
                 }
             }
         }
-        self.accepting.push(n);
+        self.accept_soon(n);
     }
 
     /// A connection that somebody opened to us.
@@ -306,15 +341,15 @@ impl Worker {
             self.switch.withdraw(id);
             return;
         }
-        self.unbound.push_back(id);
-        if self.unbound.len() > self.config.unbound_connections {
-            // Those that are bound or gone leave the list; the first that is neither is closed.
-            let switch = &self.switch;
-            self.unbound.retain(|id| switch.outbox(*id).is_some() && !switch.is_bound(*id));
-            if self.unbound.len() > self.config.unbound_connections
-                && let Some(oldest) = self.unbound.pop_front()
+        let caps = (self.config.unbound_connections, self.config.unbound_per_peer);
+        let switch = &self.switch;
+        let is_unbound = |id| switch.outbox(id).is_some() && !switch.is_bound(id);
+        let ip = peer.map(|peer| peer.ip());
+        for oldest in self.unbound.add(id, ip, caps, is_unbound).into_iter().flatten() {
+            if self.switch.evict(self.now, oldest)
+                && let Some(count) = self.evicted.count(Instant::now())
             {
-                self.switch.evict(self.now, oldest);
+                tracing::warn!(count, "MSRP connections that name no session closed for newer ones");
             }
         }
         if let Some(socket) = self.socket(id) {
@@ -362,9 +397,13 @@ impl Worker {
         if self.switch.outbox(id).is_none() {
             return;
         }
+        if self.colleagues.own.is(to) {
+            tracing::debug!(%to, "not connected: this is our own address");
+            return self.gone(id);
+        }
         let begun = socket::connect(to, from).and_then(|stream| self.put(id, stream, Some(to), true));
         if let Err(error) = begun {
-            tracing::info!(%to, %error, "cannot connect");
+            tracing::debug!(%to, %error, "cannot connect");
             self.gone(id);
         }
     }
@@ -402,7 +441,7 @@ impl Worker {
         };
         let pending = failed.is_none() && socket.stream.peer_addr().is_err();
         if let Some(error) = failed {
-            tracing::info!(to = ?socket.peer, %error, "cannot connect");
+            tracing::debug!(to = ?socket.peer, %error, "cannot connect");
             self.gone(id);
         } else if !pending {
             (socket.connecting, socket.writable) = (false, true);
@@ -426,7 +465,7 @@ impl Worker {
     fn close(&mut self, id: ConnId, rest: Vec<u8>) {
         let Some(place) = self.sockets.get_mut(id.index()) else { return };
         let Some(mut socket) = place.take_if(|socket| socket.id == id) else { return };
-        if socket.connecting || socket.ended {
+        if socket.connecting || socket.ended && rest.is_empty() {
             return;
         }
         let entry = self.closing.vacant_entry();

@@ -1,5 +1,7 @@
 //! Logs to standard error.
 
+use std::io::IsTerminal as _;
+
 use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -8,7 +10,10 @@ use crate::config::model::{Log, LogFormat};
 
 /// Starts logging as configured. Only once in a process.
 pub(super) fn start(log: &Log) -> anyhow::Result<()> {
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        // Colours are for people: not in a file, not in the journal.
+        .with_ansi(std::io::stderr().is_terminal());
     let layer = match log.format {
         LogFormat::Json => lines.json().boxed(),
         LogFormat::Text => lines.boxed(),

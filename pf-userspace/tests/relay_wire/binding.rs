@@ -68,6 +68,38 @@ fn connections_that_name_no_session_are_closed() {
 }
 
 #[test]
+fn one_peer_does_not_take_the_place_of_others() {
+    let mut config = config();
+    config.unbound_per_peer = 2;
+    let stage = Stage::new(config);
+    let dial_from = |ip: &str| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&format!("{ip}:0").parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+        socket.connect(&stage.address.into()).unwrap();
+        let stream = std::net::TcpStream::from(socket);
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        stream
+    };
+    let alive = |mut stream: &std::net::TcpStream| std::io::Read::read(&mut stream, &mut [0]).is_err();
+    let other = dial_from("127.0.0.3");
+    let many: Vec<_> = (0..5).map(|_| dial_from("127.0.0.2")).collect();
+    assert_eq!(many.iter().map(alive).collect::<Vec<_>>(), [false, false, false, true, true]);
+    assert!(alive(&other));
+}
+
+#[test]
+fn nobody_is_connected_to_himself() {
+    let mut stage = Stage::new(config());
+    stage.open(1, BOTH);
+    let local = stage.leg(1, 2, LegRole::Far);
+    stage.connect(2, remote(&local, Setup::Active, stage.address.to_string()));
+    assert_eq!(stage.event(), MediaEventText::Down(2, "ConnectFailed".into()));
+    stage.leg(1, 3, LegRole::Device);
+    stage.connect(3, remote(&local, Setup::Active, format!("localhost:{}", stage.address.port())));
+    assert_eq!(stage.event(), MediaEventText::Down(3, "ConnectFailed".into()));
+}
+
+#[test]
 fn the_source_port_is_that_of_our_path() {
     let mut stage = Stage::new(config());
     stage.open(1, BOTH);

@@ -220,3 +220,20 @@ fn reports_pass_between_originator_and_far_end_only() {
     a.silent();
     b.silent();
 }
+
+// Rows: MED-19
+#[test]
+fn a_sender_that_closes_its_half_gets_its_answer() {
+    let mut stage = Stage::new(config());
+    let (mut a, mut f) = pair(&mut stage);
+    a.say("tid-0001", b"my last word");
+    a.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let frame = f.frame();
+    std::thread::sleep(Duration::from_millis(50));
+    stage.no_event();
+    f.answer(&frame, "200 OK");
+    let answer = a.frame();
+    assert_eq!((&*answer.id, &*answer.start), ("tid-0001", "200 OK"));
+    assert!(a.ended());
+    assert_eq!(stage.event(), MediaEventText::Down(1, "Closed".into()));
+}

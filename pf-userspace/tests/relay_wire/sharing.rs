@@ -177,3 +177,27 @@ fn a_long_chunk_is_cut_for_what_waits() {
     a1.silent();
     a2.silent();
 }
+
+// Rows: MED-11
+#[test]
+fn a_half_sent_frame_is_abandoned_where_another_session_waits() {
+    let mut config = config();
+    config.limits.stuck = std::time::Duration::from_millis(500);
+    let mut stage = Stage::new(config);
+    let (mut a1, mut a2, mut f, _) = two(&mut stage);
+    let wire = a1.message("tid-half", "Byte-Range: 1-2000/2000\r\n", &[b'h'; 2000], '$');
+    a1.write(&wire[..1000]);
+    std::thread::sleep(Duration::from_millis(30));
+    a2.say("tid-next", b"patient");
+    let half = f.frame();
+    assert_eq!((&*half.id, half.flag), ("tid-half", '#'));
+    assert_eq!(f.take().text(), "patient");
+    assert_eq!(a2.frame().start, "200 OK");
+    let answer = a1.frame();
+    assert_eq!((&*answer.id, &answer.start[..3]), ("tid-half", "408"));
+    a1.write(&wire[1000..]);
+    a1.say("tid-more", b"again");
+    assert_eq!(f.take().text(), "again");
+    let answer = a1.frame();
+    assert_eq!((&*answer.id, &*answer.start), ("tid-more", "200 OK"));
+}

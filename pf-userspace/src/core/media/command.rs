@@ -35,6 +35,7 @@ impl Switch {
             MediaCommand::CloseStream { stream } => self.close_stream(now, stream),
         }
         self.welcome(now);
+        self.close_answered(now);
     }
 
     fn open_stream(&mut self, key: StreamKey, policy: StreamPolicy) {

@@ -25,6 +25,8 @@ pub struct Connection {
     // Reading
     pub(super) reading: Reading,
     pub(super) frame: Frame,
+    /// The peer sends nothing more, since then.
+    pub(super) ended: Option<Time>,
     /// Reading waits for something.
     pub(super) paused: bool,
     /// Since when it waits for a primary leg that is not connected.
@@ -43,6 +45,8 @@ pub struct Connection {
     pub(super) control: Vec<u8>,
     /// The frame that is being written: its source and the leg it is for.
     pub(super) open: Option<(ConnId, LegId)>,
+    /// Since when others wait for the end of the open frame.
+    pub(super) crowded: Option<Time>,
     /// Copies that wait for the end of the open frame, in order.
     pub(super) deferred: VecDeque<Deferred>,
     /// Sources that wait to write a frame, in order.
@@ -81,6 +85,10 @@ pub(super) struct Frame {
     pub(super) start: u64,
     /// Body octets handed on.
     pub(super) handed: u64,
+    /// When the last of them came, or could come again after a pause.
+    pub(super) heard: Time,
+    /// When they were worth the name of progress last, and how many they were then.
+    pub(super) pace: (Time, u64),
     /// Head after the path lines, for the chunk that follows a cut: before and after the Byte-Range line.
     pub(super) fields: (Vec<u8>, Vec<u8>),
     /// Octets of the whole message.
@@ -102,6 +110,8 @@ impl Default for Frame {
             interruptible: false,
             start: 1,
             handed: 0,
+            heard: Time::ZERO,
+            pace: (Time::ZERO, 0),
             fields: (Vec::new(), Vec::new()),
             total: None,
             answered: false,
@@ -149,6 +159,7 @@ impl Connection {
             last: None,
             reading: Reading::Head,
             frame: Frame::default(),
+            ended: None,
             paused: false,
             held: None,
             invited_by: None,
@@ -157,6 +168,7 @@ impl Connection {
             dirty: false,
             control: Vec::new(),
             open: None,
+            crowded: None,
             deferred: VecDeque::new(),
             waiters: VecDeque::new(),
             turn: None,
@@ -167,8 +179,12 @@ impl Connection {
 
     /// Octets that wait to be written, those held back included.
     pub(super) fn queued(&self) -> usize {
-        let deferred: usize = self.deferred.iter().map(|d| d.octets.len()).sum();
-        self.outbox.len() + self.control.len() + deferred
+        self.outbox.len() + self.control.len() + self.held_back()
+    }
+
+    /// Octets of copies that wait for the end of the open frame.
+    pub(super) fn held_back(&self) -> usize {
+        self.deferred.iter().map(|d| d.octets.len()).sum()
     }
 
     /// Can no frame begin here now?

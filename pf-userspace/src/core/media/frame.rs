@@ -34,11 +34,13 @@ impl Switch {
         frame.total = range.and_then(|r| r.total);
         frame.interruptible = range.is_some_and(|r| r.end.is_none());
         frame.handed = 0;
+        (frame.heard, frame.pace) = (self.now, (self.now, 0));
         if frame.interruptible {
             frame.keep_fields(head, rest);
         }
         frame.answered = head.failure_report != FailureReport::No;
         conn.reading = Reading::Body { fresh: true };
+        self.alarm_at(self.now + self.limits.guard);
     }
 
     /// Writes the head for one more leg. `rest` begins with the frame.
@@ -87,11 +89,19 @@ impl Switch {
         conn.dirty(to, &mut self.dirty, &mut self.spare);
         let out = if deferred {
             conn.deferred.push_back(Deferred { source: id, leg: leg_id, octets: Vec::new(), done: false });
+            conn.crowded.get_or_insert(self.now);
+            let until = self.now + self.limits.stuck;
+            self.alarm = Some(self.alarm.map_or(until, |alarm| alarm.min(until)));
             conn.deferred.back_mut().map(|d| &mut d.octets)
         } else {
             conn.open = Some((id, leg_id));
             if conn.turn == Some(id) {
                 conn.turn = None;
+            }
+            if !conn.waiters.is_empty() {
+                conn.crowded = Some(self.now);
+                let until = self.now + self.limits.stuck;
+                self.alarm = Some(self.alarm.map_or(until, |alarm| alarm.min(until)));
             }
             Some(conn.outbox.octets())
         };
@@ -124,7 +134,7 @@ impl Switch {
     ) {
         let Some(source) = self.conns.get_mut(id) else { return };
         let mut targets = std::mem::take(&mut source.frame.targets);
-        source.frame.handed += (to - from) as u64;
+        source.frame.got_on(now, to - from);
         let consumed = end.map_or(to, |(_, end)| end) - from;
         if let Some(leg) = source.frame.leg.and_then(|leg| self.legs.get_mut(leg)) {
             leg.counters.octets_in += consumed as u64;
@@ -133,6 +143,7 @@ impl Switch {
             self.keep_on(id, input.get(from..from + consumed).unwrap_or(&[]));
         }
         let mut pause = false;
+        let mut missed = Vec::new();
         for target in &targets {
             let Some(conn) = self.conns.get_mut(target.conn) else { continue };
             // Where the transaction id is kept, the end-line is the sender's own.
@@ -166,23 +177,32 @@ impl Switch {
             }
             if target.primary {
                 pause |= end.is_none() && conn.outbox.len() > self.limits.high_water;
-            } else if conn.queued() > self.limits.device_queue.saturating_add(conn.allowance) {
+            } else if target.deferred {
+                // It is not this peer that is slow: it never saw these octets.
+                if conn.held_back() > self.limits.device_queue.saturating_add(conn.allowance) {
+                    missed.push(target.leg);
+                }
+            } else if conn.outbox.len() + conn.control.len()
+                > self.limits.device_queue.saturating_add(conn.allowance)
+            {
                 self.slow.push(target.leg);
             }
         }
-        let flag = end.map(|(flag, _)| flag);
         if let Some(source) = self.conns.get_mut(id) {
-            if flag.is_none() {
-                std::mem::swap(&mut source.frame.targets, &mut targets);
-                // Woken when the primary's queue has drained.
-                source.paused |= pause;
-                self.let_control_through(id);
-                return;
-            }
-            source.frame.targets = targets;
+            std::mem::swap(&mut source.frame.targets, &mut targets);
         }
-        if let Some(flag) = flag {
-            self.finish(now, id, flag);
+        for leg in missed {
+            self.miss(id, leg);
+        }
+        match end {
+            Some((flag, _)) => self.finish(now, id, flag),
+            None => {
+                if let Some(source) = self.conns.get_mut(id) {
+                    // Woken when the primary's queue has drained.
+                    source.paused |= pause;
+                }
+                self.let_control_through(id);
+            }
         }
     }
 
@@ -333,7 +353,7 @@ impl Switch {
     /// No frame is open on this connection any more: what waited for that goes on.
     pub(super) fn release(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.open = None;
+        (conn.open, conn.crowded) = (None, None);
         if !conn.control.is_empty() {
             conn.outbox.octets().extend_from_slice(&conn.control);
             conn.control.clear();
@@ -341,6 +361,8 @@ impl Switch {
         let mut promoted = None;
         while let Some(deferred) = conn.deferred.pop_front() {
             conn.outbox.octets().extend_from_slice(&deferred.octets);
+            // They come all at once, which is no fault of the peer's.
+            conn.allowance = (conn.allowance + deferred.octets.len()).min(conn.outbox.len());
             if !deferred.done {
                 conn.open = Some((deferred.source, deferred.leg));
                 promoted = conn.open;
@@ -352,6 +374,10 @@ impl Switch {
             && let Some(target) = source.frame.targets.iter_mut().find(|t| t.leg == leg)
         {
             target.deferred = false;
+        }
+        if promoted.is_some() {
+            // Whoever waits, it is looked at in time.
+            self.alarm_at(self.now + self.limits.stuck);
         }
         self.invite(id);
     }

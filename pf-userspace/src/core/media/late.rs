@@ -215,7 +215,7 @@ impl Switch {
     }
 
     /// These legs get no further chunks of the message.
-    fn unfollow(&mut self, stream: StreamId, from: LegId, message_id: &[u8], legs: &[LegId]) {
+    pub(super) fn unfollow(&mut self, stream: StreamId, from: LegId, message_id: &[u8], legs: &[LegId]) {
         let Some(stream) = self.streams.get_mut(stream) else { return };
         if let Some(message) =
             stream.chunked.iter_mut().find(|m| m.from == from && m.message_id == message_id)
@@ -224,7 +224,7 @@ impl Switch {
         }
     }
 
-    fn count_missed(&mut self, legs: &[LegId]) {
+    pub(super) fn count_missed(&mut self, legs: &[LegId]) {
         for leg in legs {
             if let Some(leg) = self.legs.get_mut(*leg) {
                 leg.counters.missed += 1;

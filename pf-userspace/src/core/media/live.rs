@@ -100,6 +100,19 @@ impl Live {
         }
     }
 
+    /// What the response to number `n` is for, if it is still to come.
+    pub(super) fn awaited(&self, n: u64) -> Option<AnswerTo> {
+        let n = n.checked_sub(self.base)? as usize;
+        self.entries.get(n).filter(|_| self.digests.get(n).is_some_and(|d| *d != 0)).map(|sent| sent.answer)
+    }
+
+    /// Number `n` was never sent.
+    pub(super) fn withdraw(&mut self, n: u64) {
+        if let Some(n) = n.checked_sub(self.base) {
+            self.take_at(n as usize);
+        }
+    }
+
     /// Takes the transaction with this id.
     pub(super) fn take(&mut self, transaction: &Ident) -> Option<Sent> {
         let n = self.position(transaction)?;

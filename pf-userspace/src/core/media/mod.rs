@@ -12,7 +12,8 @@
 //! # Who slows whom?
 //! The primary leg (far end for the user's devices, originator for the far end) slows its source: reading
 //! pauses. Every other leg gets copies; when its queue passes its bound, the leg is closed. A device's leg that
-//! is not up yet gets its copies when it is ([`late`]).
+//! is not up yet gets its copies when it is ([`late`]). A source that leaves its frame half sent does not keep
+//! a shared connection from others ([`stuck`]).
 
 mod accept;
 mod arena;
@@ -20,6 +21,7 @@ mod binding;
 mod command;
 mod connection;
 mod frame;
+mod half;
 mod interrupt;
 mod late;
 mod leg;
@@ -29,6 +31,7 @@ mod receive;
 mod release;
 mod response;
 mod route;
+mod stuck;
 mod timers;
 
 #[cfg(test)]
@@ -74,6 +77,9 @@ pub struct Limits {
     /// How long the primary may take to answer before the sender gets 408: below the sender's own 30 s
     /// (RFC 4975 section 7.1.1).
     pub guard: Duration,
+    /// How long a frame may keep others from the connection it is written to without getting on: after that it is
+    /// abandoned, and its sender gets 408. Where nobody waits, [`Limits::guard`] holds.
+    pub stuck: Duration,
     /// How long a device may take to answer, and a connection to come, before the leg is closed as silent.
     pub silent: Duration,
     /// How long a connection may write nothing of what is queued before its legs are closed.
@@ -101,6 +107,7 @@ impl Default for Limits {
             device_backlog: 1024 * 1024,
             device_backlog_frames: 4096,
             guard: Duration::from_secs(25),
+            stuck: Duration::from_secs(5),
             silent: Duration::from_secs(30),
             stalled: Duration::from_secs(60),
             unbound: Duration::from_secs(10),
@@ -215,6 +222,8 @@ pub struct Switch {
     copies: Vec<LegId>,
     /// Room for the legs that would get one, and are not up yet.
     late: Vec<LegId>,
+    /// Connections whose peers send nothing more, but still wait for answers.
+    half: Vec<ConnId>,
     /// Legs that have come up, and may have something to catch up on.
     arrived: Vec<LegId>,
     /// Empty output buffers.
@@ -246,6 +255,7 @@ impl Switch {
             slow: Vec::new(),
             copies: Vec::new(),
             late: Vec::new(),
+            half: Vec::new(),
             arrived: Vec::new(),
             spare: Vec::new(),
             alarm: None,

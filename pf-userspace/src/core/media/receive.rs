@@ -42,6 +42,9 @@ impl Switch {
             }
         }
         self.give_back_turn(id);
+        if !self.half.is_empty() {
+            self.close_answered(now);
+        }
         at
     }
 

@@ -32,6 +32,7 @@ impl Connection {
 impl Switch {
     /// `n` octets of the outbox were written.
     pub fn wrote(&mut self, now: Time, id: ConnId, n: usize) {
+        self.now = now;
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.outbox.wrote(n);
         conn.allowance = conn.allowance.saturating_sub(n);
@@ -81,6 +82,8 @@ impl Switch {
             && !on.waiters.contains(&id)
         {
             on.waiters.push_back(id);
+            on.crowded.get_or_insert(self.now);
+            self.alarm_at(self.now + self.limits.stuck);
         }
     }
 
@@ -90,6 +93,8 @@ impl Switch {
             && conn.paused
         {
             conn.paused = false;
+            // The time of the pause was not the source's own.
+            (conn.frame.heard, conn.frame.pace) = (self.now, (self.now, conn.frame.handed));
             self.ready.push_back(id);
         }
     }
@@ -128,6 +133,7 @@ impl Switch {
         self.now = now;
         let connected = self.conns.get(id).is_some_and(|c| c.up);
         self.lose(now, id, if connected { LegDown::Closed } else { LegDown::ConnectFailed });
+        self.close_answered(now);
     }
 
     /// What the connection still has to write; an open frame is left as it is, since nothing follows.

@@ -1,6 +1,7 @@
 //! The switch without sockets: a world of peers, all cuts and delays drawn at random.
 
 mod late;
+mod stuck;
 
 use std::collections::BTreeMap;
 

@@ -31,6 +31,7 @@ impl Switch {
         let conns: Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
         for id in conns {
             self.look_at_connection(now, id);
+            self.look_at_frame(now, id);
             self.look_at_transactions(now, id);
         }
         let legs: Vec<LegId> = self.legs.iter().map(|(id, _)| id).collect();
@@ -38,6 +39,10 @@ impl Switch {
             self.look_at_leg(now, id);
         }
         self.look_at_messages(now);
+        for since in self.half.iter().filter_map(|id| self.conns.get(*id)?.ended).collect::<Vec<_>>() {
+            self.alarm_at(since + self.limits.guard);
+        }
+        self.close_answered(now);
     }
 
     fn look_at_connection(&mut self, now: Time, id: ConnId) {
