@@ -224,7 +224,7 @@ mod tests {
             flow: None,
         };
         let config = CoreConfig {
-            registrars: Vec::new(),
+            registrars: vec![registrar.addr.ip()],
             policy: Policy::default(),
             domains: vec!["example.org".to_owned()],
             sip: Vec::new(),
