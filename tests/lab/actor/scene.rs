@@ -80,6 +80,7 @@ impl Scene {
         pf.policy = options.policy;
         pf.core = Some(far.agent.local());
         pf.trusted = vec![far.place.ip];
+        pf.registrars = vec![far.place.ip];
         pf.isf = options.isf;
         pf.msrp = options.msrp;
         let pf = Pf::start(&pf)?;
