@@ -8,7 +8,7 @@ use lab::{
 
 const LOST: &str = "SIP;cause=503;text=\"Service Unavailable\"";
 
-// Rows: BYE-10, BYE-38, BYE-49
+// Rows: BYE-10, BYE-49
 #[tokio::test]
 async fn without_another_device_the_bye_goes_on_to_the_far_end() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
@@ -20,7 +20,7 @@ async fn without_another_device_the_bye_goes_on_to_the_far_end() -> Result<()> {
     scene.verify()
 }
 
-// Rows: BYE-10, BYE-38, AMB-16
+// Rows: BYE-10, AMB-16
 #[tokio::test]
 async fn with_another_device_the_session_goes_on_for_it() -> Result<()> {
     let scene = Scene::with(&["UE-A", "UE-B"]).await?;

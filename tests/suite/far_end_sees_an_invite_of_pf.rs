@@ -57,7 +57,7 @@ async fn a_tel_uri_stays_a_tel_uri() -> Result<()> {
     Ok(())
 }
 
-// Rows: INV-07, INV-14, INV-15, INV-16, INV-19, INV-21, INV-26
+// Rows: INV-14, INV-15, INV-16, INV-19, INV-21, INV-26
 #[tokio::test]
 async fn the_dialog_is_pfs_own() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;

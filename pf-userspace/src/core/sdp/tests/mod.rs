@@ -302,7 +302,7 @@ fn roles_follow_the_table() {
     }
 }
 
-// Rows: MED-13, MED-14, MED-15, MED-16
+// Rows: MED-13, MED-14, MED-15
 #[test]
 fn where_to_connect_depends_on_cema_and_policy() {
     let line = |cema: &str, port: u16| {
