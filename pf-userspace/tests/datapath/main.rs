@@ -6,7 +6,11 @@
     reason = "a test program: nobody reads its documentation, and what fails shall fail"
 )]
 
+mod chat;
+mod lab;
+mod message;
 mod programs;
+mod relay;
 
 use pf::fastpath::{Datapath, DatapathSettings, FastPathError};
 

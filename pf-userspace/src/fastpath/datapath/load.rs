@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{CStr, CString},
-    fs, io,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     ptr::NonNull,
@@ -137,9 +137,7 @@ pub(super) fn attach(datapath: &mut Datapath, interface: &str) -> Result<(), Reg
     if datapath.links.contains_key(&number) {
         return Ok(());
     }
-    // ARPHRD_ETHER and ARPHRD_LOOPBACK: both have Ethernet headers.
-    let kind = fs::read_to_string(format!("/sys/class/net/{interface}/type")).unwrap_or_default();
-    if !matches!(kind.trim(), "1" | "772") {
+    if !matches!(hardware(interface)?, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK) {
         return Err(RegisterError::Unsupported("its interface has no Ethernet frames"));
     }
     let mut link = |program: &'static str, direction| -> Result<FdLink, RegisterError> {
@@ -158,6 +156,22 @@ pub(super) fn attach(datapath: &mut Datapath, interface: &str) -> Result<(), Reg
     tracing::info!(interface, "fast path: attached");
     datapath.links.insert(number, [ingress, egress]);
     Ok(())
+}
+
+/// The kind of an interface (`ARPHRD_*`), asked in the network namespace of this thread.
+fn hardware(interface: &str) -> io::Result<u16> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+    // SAFETY: plain octets, for which zeros are valid; the name is cut to leave a zero behind it.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(interface.bytes()) {
+            *to = from.cast_signed();
+        }
+        if libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &mut request) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(request.ifr_ifru.ifru_hwaddr.sa_family)
+    }
 }
 
 /// The name of the interface that owns an address.

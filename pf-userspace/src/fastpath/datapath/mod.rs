@@ -78,7 +78,9 @@ impl Datapath {
         register::register(self, socket)
     }
 
-    /// Forgets a connection. Its socket must be closed, or never have been fast. Its number rests for a second.
+    /// Gives a connection up, before or after its socket is closed: slow for good in both roles, and what was rolled
+    /// back is lost. The programs translate what its kernel socket still sends and gets until that has ended; only then
+    /// its number is free.
     pub fn forget(&mut self, connection: u32) {
         register::forget(self, connection);
     }
