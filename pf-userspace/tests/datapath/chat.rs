@@ -10,13 +10,14 @@ use std::{
 
 use pf_common::{
     maps::{Count, Total},
-    splice::{KernelVerdict, PeerVerdict},
+    splice::{Cause, KernelVerdict, PeerVerdict},
     whole::Content,
 };
 
 use super::{
     datapath,
-    lab::Lab,
+    lab::{self, Lab},
+    loss::lossy,
     message::{in_block, ok, out_block, send},
     relay::Relay,
 };
@@ -90,9 +91,12 @@ pub(crate) fn chat(
             let mut spells = Instant::now();
             while !relay.round() {
                 assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", relay.view());
-                if setting.restless && spells.elapsed() > Duration::from_millis(40) {
-                    spells = Instant::now();
-                    relay.fall_back();
+                if setting.restless {
+                    if spells.elapsed() > Duration::from_millis(8) {
+                        spells = Instant::now();
+                        relay.fall_back();
+                    }
+                    relay.arms = spells.elapsed() > Duration::from_millis(2);
                 }
                 thread::sleep(Duration::from_micros(if setting.restless { 200 } else { 500 }));
             }
@@ -138,7 +142,7 @@ impl Outcome {
 
 #[test]
 fn a_calm_chat_is_the_programs_work() {
-    let lab = Lab::new(false);
+    let lab = Lab::new(lab::v4);
     let setting = Chat {
         devices: 2,
         messages: 2000,
@@ -177,7 +181,7 @@ fn hogs<T>(run: impl FnOnce() -> T) -> T {
 
 #[test]
 fn falling_back_again_and_again_loses_nothing() {
-    let lab = Lab::new(false);
+    let lab = Lab::new(lab::v4);
     let setting = Chat {
         devices: 2,
         messages: 3000,
@@ -190,4 +194,85 @@ fn falling_back_again_and_again_loses_nothing() {
     assert!(outcome.fast >= 500, "{}", outcome.fast);
     assert!(outcome.relay.slow >= 100, "{}", outcome.relay.slow);
     assert_eq!(outcome.total(Total::HelperFailed), 0);
+}
+
+/// A calm chat on another kind of link.
+fn calm(lab: &Lab, what: &str) -> Option<Outcome> {
+    let setting = Chat {
+        devices: 3,
+        messages: 600,
+        size: |number| 1 + number * 37 % 1000,
+        restless: false,
+        pause: Duration::ZERO,
+    };
+    let outcome = chat(lab, &setting, |_| {})?;
+    outcome.tell(what);
+    assert!(outcome.fast >= 550, "{}", outcome.fast);
+    assert!(outcome.total(Total::Injected) >= 550 * 5);
+    assert_eq!(outcome.total(Total::HelperFailed), 0);
+    assert_eq!(outcome.total(Total::CloneFailed), 0);
+    // Had a checksum been wrong, the copy would have been lost.
+    let counts = outcome.relay.datapath.counts().unwrap();
+    assert_eq!(counts.get(Count::Cause(Cause::Lost)) + counts.get(Count::Cause(Cause::Stalled)), 0);
+    assert_eq!(outcome.relay.rolled_back, 0);
+    Some(outcome)
+}
+
+#[test]
+fn over_ipv6() {
+    calm(&Lab::new(lab::v6), "IPv6");
+}
+
+#[test]
+fn without_timestamps() {
+    let lab = Lab::new(lab::v4);
+    lab.sysctl("ipv4/tcp_timestamps", "0");
+    calm(&lab, "no timestamps");
+}
+
+#[test]
+fn with_checksums_made_by_the_kernel() {
+    let lab = Lab::new(lab::v4);
+    lab.no_offloads();
+    calm(&lab, "no offloads");
+    let lab = Lab::new(lab::v6);
+    lab.no_offloads();
+    lab.sysctl("ipv4/tcp_timestamps", "0");
+    calm(&lab, "no offloads, no timestamps, IPv6");
+}
+
+#[test]
+fn with_everybody_on_this_host() {
+    calm(&Lab::new(lab::loopback), "loopback");
+}
+
+#[test]
+fn without_window_scaling_and_sack() {
+    let lab = Lab::new(lab::v4);
+    lab.sysctl("ipv4/tcp_window_scaling", "0");
+    lab.sysctl("ipv4/tcp_sack", "0");
+    calm(&lab, "no scaling, no SACK");
+}
+
+#[test]
+fn lost_packets_come_again() {
+    for hosts in [lab::v4, lab::v6] {
+        let lab = Lab::new(hosts);
+        let setting = Chat {
+            devices: 2,
+            messages: 400,
+            size: |number| 1 + number * 91 % 1000,
+            restless: false,
+            pause: Duration::ZERO,
+        };
+        let links = std::sync::Mutex::new(Vec::new());
+        let outcome = chat(&lab, &setting, |_| {
+            *links.lock().unwrap() = lab.in_peers(|| lossy(lab::OTHER, 100));
+        });
+        let Some(outcome) = outcome else { return };
+        outcome.tell("lossy");
+        assert!(outcome.fast >= 150, "{}", outcome.fast);
+        assert!(outcome.relay.rolled_back > 0);
+        assert_eq!(outcome.total(Total::HelperFailed), 0);
+    }
 }

@@ -13,12 +13,29 @@ use std::{
 pub(crate) struct Lab {
     relay: File,
     peers: File,
-    v6: bool,
+    /// Addresses of the hosts, the relay first.
+    hosts: fn(usize) -> String,
+    /// Everybody lives with the relay.
+    together: bool,
+}
+
+/// Addresses of a lab.
+pub(crate) fn v4(host: usize) -> String {
+    format!("10.99.0.{host}")
+}
+
+pub(crate) fn v6(host: usize) -> String {
+    format!("fd99::{host}")
+}
+
+pub(crate) fn loopback(host: usize) -> String {
+    format!("127.0.0.{host}")
 }
 
 /// The device of the relay's side.
 pub(crate) const DEVICE: &str = "pfr0";
-const OTHER: &str = "pfp0";
+/// The device of the peers' side.
+pub(crate) const OTHER: &str = "pfp0";
 
 fn fresh() -> File {
     thread::spawn(|| {
@@ -44,8 +61,9 @@ pub(crate) fn run(command: &str) {
 }
 
 impl Lab {
-    pub(crate) fn new(v6: bool) -> Lab {
-        let lab = Lab { relay: fresh(), peers: fresh(), v6 };
+    pub(crate) fn new(hosts: fn(usize) -> String) -> Lab {
+        let together = hosts(1).starts_with("127.");
+        let lab = Lab { relay: fresh(), peers: fresh(), hosts, together };
         let target = format!("/proc/{}/fd/{}", std::process::id(), lab.peers.as_raw_fd());
         lab.in_relay(move || {
             run("ip link set lo up");
@@ -54,7 +72,7 @@ impl Lab {
             run(&format!("ip addr add fd99::1/64 dev {DEVICE} nodad"));
             run(&format!("ip link set {DEVICE} up"));
         });
-        lab.in_peers(|| {
+        inside(&lab.peers, || {
             run("ip link set lo up");
             for n in 2..8 {
                 run(&format!("ip addr add 10.99.0.{n}/24 dev {OTHER}"));
@@ -72,12 +90,23 @@ impl Lab {
 
     /// Runs something in a thread of the peers' namespace.
     pub(crate) fn in_peers<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
-        inside(&self.peers, run)
+        inside(if self.together { &self.relay } else { &self.peers }, run)
     }
 
     fn address(&self, host: usize) -> IpAddr {
-        let text = if self.v6 { format!("fd99::{host}") } else { format!("10.99.0.{host}") };
-        text.parse().unwrap()
+        (self.hosts)(host).parse().unwrap()
+    }
+
+    /// Switches checksums and segmentation of both devices from the device to the kernel.
+    pub(crate) fn no_offloads(&self) {
+        self.in_relay(|| offloads_off(DEVICE));
+        self.in_peers(|| offloads_off(OTHER));
+    }
+
+    /// Sets a value below `/proc/sys/net` on both sides.
+    pub(crate) fn sysctl(&self, name: &str, value: &str) {
+        self.in_relay(|| std::fs::write(format!("/proc/sys/net/{name}"), value).unwrap());
+        self.in_peers(|| std::fs::write(format!("/proc/sys/net/{name}"), value).unwrap());
     }
 
     /// Connections of so many peers to the relay, each from an address of its own: the peers' ends and the relay's.
@@ -102,6 +131,25 @@ impl Lab {
                 (peer, ours)
             })
             .collect()
+    }
+}
+
+/// What `ethtool -K DEVICE tx off tso off gso off gro off` does.
+fn offloads_off(device: &str) {
+    // linux/ethtool.h: ETHTOOL_STXCSUM, STSO, SGSO, SGRO; the device may refuse what it cannot change.
+    for (command, required) in [(0x17_u32, true), (0x1f, false), (0x24, false), (0x2c, false)] {
+        let mut value = [command, 0];
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+        // SAFETY: plain octets; SIOCETHTOOL takes two words with these commands.
+        let done = unsafe {
+            let mut request: libc::ifreq = std::mem::zeroed();
+            for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
+                *to = from as libc::c_char;
+            }
+            request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
+            libc::ioctl(socket.as_raw_fd(), 0x8946, &mut request)
+        };
+        assert!(done == 0 || !required, "{device}: {}", io::Error::last_os_error());
     }
 }
 

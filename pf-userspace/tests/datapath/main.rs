@@ -8,6 +8,7 @@
 
 mod chat;
 mod lab;
+mod loss;
 mod message;
 mod programs;
 mod relay;
