@@ -22,7 +22,7 @@ use pf_common::maps::{ControlRow, Flow, FlowKey, LegEntry, Op, SCHEMA, SessionKe
 
 use super::{
     super::{GuardError, OBJECT, ProgramInfo, error::chain, host},
-    Datapath, DatapathSettings, FastPathError, RegisterError,
+    Datapath, DatapathSettings, FastPathError, RegisterError, Way,
     legs::Legs,
     register::Connections,
 };
@@ -124,6 +124,22 @@ pub(super) fn run_control(ebpf: &mut Ebpf) -> io::Result<()> {
     options.data_in = Some(&FRAME);
     let program = program(ebpf, CONTROL).map_err(io::Error::other)?;
     program.test_run(options).map(drop).map_err(io::Error::other)
+}
+
+/// Runs ingress or egress once: the answer, and the frame afterwards.
+pub(super) fn judge(ebpf: &mut Ebpf, way: Way, frame: &[u8]) -> io::Result<(i32, Vec<u8>)> {
+    let mut out = vec![0; 4096];
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(frame);
+    options.data_out = Some(&mut out);
+    let name = match way {
+        Way::In => INGRESS,
+        Way::Out => EGRESS,
+    };
+    let result = program(ebpf, name).map_err(io::Error::other)?;
+    let result = result.test_run(options).map_err(io::Error::other)?;
+    out.truncate(usize::try_from(result.data_size_out).unwrap_or(0));
+    Ok((result.return_value.cast_signed(), out))
 }
 
 /// Attaches ingress and egress to an interface, if they are not there yet.
