@@ -162,7 +162,7 @@ fn a_calm_chat_is_the_programs_work() {
 }
 
 /// Sets the modes under contention: on a quiet machine nothing is ever interrupted between two steps.
-fn hogs<T>(run: impl FnOnce() -> T) -> T {
+pub(crate) fn hogs<T>(run: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(2, usize::from) {

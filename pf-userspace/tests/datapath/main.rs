@@ -7,6 +7,7 @@
 )]
 
 mod chat;
+mod duplex;
 mod frames;
 mod lab;
 mod loss;

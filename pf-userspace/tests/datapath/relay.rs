@@ -312,7 +312,7 @@ impl Relay {
 fn targets(from: usize, peers: usize) -> Vec<usize> {
     match from {
         0 => (1..peers).collect(),
-        1 => vec![0],
+        1 => [0].into_iter().chain(2..peers).collect(),
         _ => Vec::new(),
     }
 }
