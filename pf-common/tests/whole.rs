@@ -1,4 +1,5 @@
 //! The programs' reader of messages against the full grammar: what it takes, the grammar takes, in the same sense.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test: what fails shall fail")]
 
 use pf_common::{
     maps::{BLOCK_MAX, SESSION_MIN},

@@ -136,7 +136,8 @@ fn duplex(lab: &Lab, setting: &Setting) -> Option<Outcome> {
 #[test]
 fn both_ends_at_once() {
     let setting = Setting { messages: 1500, devices: 1, window: 4, restless: false, loss: 0 };
-    let Some(outcome) = duplex(&Lab::new(lab::v4), &setting) else { return };
+    let Some(lab) = Lab::new(lab::v4) else { return };
+    let Some(outcome) = duplex(&lab, &setting) else { return };
     outcome.tell("duplex");
     assert!(outcome.total(Total::Injected) > 3000);
     assert_eq!(outcome.total(Total::HelperFailed), 0);
@@ -144,7 +145,7 @@ fn both_ends_at_once() {
 
 #[test]
 fn both_ends_at_once_on_a_bad_day() {
-    let lab = Lab::new(lab::v4);
+    let Some(lab) = Lab::new(lab::v4) else { return };
     let setting = Setting { messages: 800, devices: 1, window: 4, restless: true, loss: 300 };
     let Some(outcome) = hogs(|| duplex(&lab, &setting)) else { return };
     outcome.tell("a bad day");

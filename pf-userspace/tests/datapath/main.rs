@@ -18,6 +18,11 @@ mod table;
 
 use pf::fastpath::{Datapath, DatapathSettings, FastPathError};
 
+/// Whether the programs can run here; if not, that is said, and with `PF_EBPF_REQUIRED=1` it is a failure.
+fn can_run() -> bool {
+    datapath().is_some()
+}
+
 /// A loaded datapath, or nothing with a printed reason. With `PF_EBPF_REQUIRED=1` that is a failure.
 fn datapath() -> Option<Datapath> {
     datapath_with(&DatapathSettings { connections: 64, legs: 64, ..DatapathSettings::default() })

@@ -342,7 +342,7 @@ fn table() -> Vec<Case> {
 
 #[test]
 fn each_frame_of_the_table_gets_its_verdict() {
-    let lab = Lab::new(lab::loopback);
+    let Some(lab) = Lab::new(lab::loopback) else { return };
     for (what, way, make, action, counts) in table() {
         let Some(mut stage) = Stage::armed(&lab) else { return };
         let frame = make(&stage);
@@ -384,7 +384,7 @@ fn the_tests_of_this_file_meet_every_verdict_and_reason() {
 
 #[test]
 fn a_copy_is_the_message_with_the_legs_paths_and_positions() {
-    let lab = Lab::new(lab::loopback);
+    let Some(lab) = Lab::new(lab::loopback) else { return };
     let Some(mut stage) = Stage::armed(&lab) else { return };
     let before = [stage.slot(0), stage.slot(1), stage.slot(2)];
     let frame = stage.peer(0).payload(&hello());
@@ -432,7 +432,7 @@ fn a_copy_is_the_message_with_the_legs_paths_and_positions() {
 
 #[test]
 fn sack_blocks_are_blanked_while_positions_differ() {
-    let lab = Lab::new(lab::loopback);
+    let Some(lab) = Lab::new(lab::loopback) else { return };
     let Some(mut stage) = Stage::armed(&lab) else { return };
     let sack = |stage: &Stage| stage.peer(1).flags(ACK).window(50).sack(5, 9);
     let frame = sack(&stage);
@@ -452,7 +452,7 @@ fn sack_blocks_are_blanked_while_positions_differ() {
 
 #[test]
 fn a_second_message_is_answered_by_an_ack() {
-    let lab = Lab::new(lab::loopback);
+    let Some(lab) = Lab::new(lab::loopback) else { return };
     let Some(mut stage) = Stage::armed(&lab) else { return };
     for (number, wanted) in [(1, DROP), (2, REDIRECT)] {
         let frame = stage.peer(2).payload(&ok(number, &in_block(2)));
@@ -473,7 +473,7 @@ fn a_second_message_is_answered_by_an_ack() {
 
 #[test]
 fn the_kernel_socket_hears_of_its_own_octets() {
-    let lab = Lab::new(lab::loopback);
+    let Some(lab) = Lab::new(lab::loopback) else { return };
     let Some(mut stage) = Stage::new(&lab) else { return };
     // It sent three octets; their acknowledgement rides on a message.
     let frame = stage.kernel(0).payload(b"abc");
@@ -496,7 +496,7 @@ fn the_kernel_socket_hears_of_its_own_octets() {
 
 #[test]
 fn a_kernel_socket_that_repeats_gets_a_probe() {
-    let lab = Lab::new(lab::loopback);
+    let Some(lab) = Lab::new(lab::loopback) else { return };
     let Some(mut stage) = Stage::new(&lab) else { return };
     let frame = stage.kernel(1).payload(b"abcdef");
     lab.in_relay(|| stage.judge(Way::Out, &frame));
@@ -521,7 +521,7 @@ fn a_kernel_socket_that_repeats_gets_a_probe() {
 
 #[test]
 fn a_leg_that_cannot_take_a_copy_misses_it_alone() {
-    let lab = Lab::new(lab::loopback);
+    let Some(lab) = Lab::new(lab::loopback) else { return };
     let Some(mut stage) = Stage::armed(&lab) else { return };
     stage.ask(Op::Take, 1, 0, 0);
     let frame = stage.peer(0).payload(&hello());
@@ -542,7 +542,7 @@ fn a_leg_that_cannot_take_a_copy_misses_it_alone() {
 
 #[test]
 fn a_full_log_passes_the_message_up() {
-    let lab = Lab::new(lab::loopback);
+    let Some(lab) = Lab::new(lab::loopback) else { return };
     let Some(mut stage) = Stage::armed(&lab) else { return };
     let size = u64::from(DatapathSettings::default().source_octets);
     let most = size / hello().len() as u64;
@@ -566,7 +566,7 @@ fn a_full_log_passes_the_message_up() {
 
 #[test]
 fn a_flow_that_was_given_up_ends_with_a_syn() {
-    let lab = Lab::new(lab::loopback);
+    let Some(lab) = Lab::new(lab::loopback) else { return };
     let Some(mut stage) = Stage::armed(&lab) else { return };
     let frame = stage.peer(0).payload(&hello());
     lab.in_relay(|| stage.judge(Way::In, &frame));
