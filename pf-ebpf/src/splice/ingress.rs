@@ -156,11 +156,11 @@ fn counted(scratch: &Scratch) {
         count(Count::Cause(scratch.out.cause));
     }
     if verdict == PeerVerdict::Consume {
-        let len = scratch.work.len as u64;
-        total(Total::Consumed, 1);
+        let (len, messages) = (scratch.work.len as u64, scratch.work.messages as u64);
+        total(Total::Consumed, messages);
         total(Total::ConsumedOctets, len);
         if scratch.work.content == Content::Absorb as u32 {
-            total(Total::Absorbed, 1);
+            total(Total::Absorbed, messages);
             total(Total::AbsorbedOctets, len);
         }
     }

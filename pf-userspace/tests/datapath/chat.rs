@@ -130,12 +130,8 @@ impl Outcome {
         ];
         for program in self.relay.datapath.programs().unwrap() {
             let (runs, time) = program.runs;
-            if runs != 0 {
-                eprintln!(
-                    "  {}: {} ns a packet, {runs} packets",
-                    program.name,
-                    time.as_nanos() as u64 / runs
-                );
+            if let Some(mean) = time.as_nanos().checked_div(runs.into()) {
+                eprintln!("  {}: {mean} ns a packet, {runs} packets", program.name);
             }
         }
         for list in lists {

@@ -170,6 +170,20 @@ fn table() -> Vec<Case> {
             DROP,
             &[P(PeerVerdict::Consume), C(Content::Absorb), T(Total::Absorbed)],
         ),
+        (
+            "several of a device",
+            In,
+            |s| s.peer(2).payload(&[ok(1, &in_block(2)), ok(2, &in_block(2)), ok(7, &in_block(2))].concat()),
+            DROP,
+            &[P(PeerVerdict::Consume), C(Content::Absorb)],
+        ),
+        (
+            "several of the far end",
+            In,
+            |s| s.peer(1).payload(&[ok(1, &in_block(1)), ok(2, &in_block(1))].concat()),
+            NEXT,
+            &[LEFT, C(Content::End)],
+        ),
         ("a stranger", In, |s| s.peer(0).of_stranger().payload(&hello()), NEXT, &[]),
         (
             "a SEND with FIN",
