@@ -123,6 +123,7 @@ impl Lab {
                 let peer = self.in_peers(|| {
                     let domain = socket2::Domain::for_address(to);
                     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+                    socket.set_reuse_address(true).unwrap();
                     socket.bind(&from.into()).unwrap();
                     socket.connect(&to.into()).unwrap();
                     TcpStream::from(socket)

@@ -8,6 +8,7 @@
 
 mod chat;
 mod duplex;
+mod ends;
 mod frames;
 mod lab;
 mod loss;

@@ -300,6 +300,10 @@ impl Relay {
         }
     }
 
+    pub(crate) fn socket(&mut self, n: usize) -> &mut TcpStream {
+        &mut self.peers[n].socket
+    }
+
     /// Closes the sockets.
     pub(crate) fn close(&mut self) {
         for peer in self.peers.drain(..) {
