@@ -142,6 +142,7 @@ fn with_log(skb: Skb, scratch: &mut Scratch, slot: *mut Slot) -> bool {
         bpf_dynptr_write(&raw const record, at, (&raw mut missed).cast(), 4, 0);
         bpf_ringbuf_submit_dynptr(&raw mut record, wake);
     }
+    log::rouse();
     // Only now: who sees that nothing is in work finds all records.
     claim::finish(scratch, slot);
     true

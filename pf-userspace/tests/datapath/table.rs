@@ -598,3 +598,29 @@ fn a_flow_that_was_given_up_ends_with_a_syn() {
         assert_eq!((action, counted, seen), (NEXT, vec![], Some(Seen::read(&frame.octets()))));
     }
 }
+
+#[test]
+fn a_record_wakes_a_reader_who_sleeps() {
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    let Some(lab) = Lab::new(lab::loopback) else { return };
+    let Some(mut stage) = Stage::armed(&lab) else { return };
+    // Told of wake-ups only, not of what is there.
+    let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: 0 };
+    // SAFETY: plain system calls on descriptors that live here.
+    let epoll = unsafe { OwnedFd::from_raw_fd(libc::epoll_create1(0)) };
+    let log = stage.datapath.log_fd();
+    let done = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, log, &mut event) };
+    assert_eq!(done, 0);
+    for asleep in [false, true, false, true] {
+        stage.datapath.set_asleep(asleep);
+        let frame = stage.peer(0).payload(&hello());
+        lab.in_relay(|| stage.judge(Way::In, &frame));
+        let wait = if asleep { 2000 } else { 100 };
+        // SAFETY: as above.
+        let woken = unsafe { libc::epoll_wait(epoll.as_raw_fd(), &mut event, 1, wait) };
+        assert_eq!(woken, i32::from(asleep));
+        let mut records = 0;
+        stage.datapath.read_log(&mut |_, _| records += 1);
+        assert_eq!(records, 1);
+    }
+}
