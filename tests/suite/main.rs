@@ -7,6 +7,7 @@ mod a_rude_device_delays_nobody;
 mod a_session_that_is_not_refreshed_ends;
 mod anonymity_needs_permission;
 mod barred_user_gets_403_127;
+mod calls_survive_loss;
 mod direct_delivery_is_the_operators_choice;
 mod every_device_gets_each_message_once;
 mod far_end_answers_decide;
