@@ -6,6 +6,7 @@ mod a_lost_client_may_leave_others_behind;
 mod a_rude_device_delays_nobody;
 mod a_session_that_is_not_refreshed_ends;
 mod anonymity_needs_permission;
+mod asserted_services_pass_or_are_refused;
 mod barred_user_gets_403_127;
 mod calls_survive_loss;
 mod direct_delivery_is_the_operators_choice;
@@ -27,6 +28,7 @@ mod the_contact_outlives_its_session;
 mod the_demo_loses_nothing;
 mod the_lab_itself_works;
 mod the_other_direction;
+mod torture;
 mod unkind_octets;
 mod where_pf_connects_to;
 

@@ -185,10 +185,7 @@ impl Shard {
         }
         match request.method {
             Method::Invite => self.invite(now, tx, from, request),
-            Method::Options => self.answer(now, |cx| {
-                let response = session::capabilities(cx.refusal(request, 200));
-                cx.respond(tx, response);
-            }),
+            Method::Options => self.answer(now, |cx| session::options(cx, tx, request)),
             Method::Register => self.register(now, tx, from, request),
             // They belong into a dialog.
             Method::Ack | Method::Bye | Method::Cancel | Method::Notify | Method::Prack | Method::Update => {

@@ -95,6 +95,12 @@ const IN_TRUST_DOMAIN: [&str; 3] =
 /// Option tags that an INVITE may require of us.
 const SUPPORTED: [&str; 2] = ["timer", "recipient-list-invite"];
 
+/// Option tags of Require that we do not know (RFC 3261 section 8.2.2.3).
+pub(super) fn unsupported(request: &Request) -> Vec<&str> {
+    let known = |tag: &&str| SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(tag));
+    request.headers.list("Require").filter(|tag| !known(tag)).collect()
+}
+
 /// Handles an INVITE outside of any dialog: either a session comes of it, or it is answered here.
 pub(crate) fn invite(cx: &mut Context<'_>, tx: ServerTx, from: &Peer, request: &Request) -> Option<Session> {
     match begin(cx, tx, from, request) {
@@ -127,11 +133,7 @@ fn begin(
     check(cx, request, &user, &asserted)?;
 
     // What RFC 3261 sections 8.2.2.3 and 12.1.1, and RFC 4028 section 9, demand of any INVITE.
-    let unsupported: Vec<&str> = request
-        .headers
-        .list("Require")
-        .filter(|tag| !SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(tag)))
-        .collect();
+    let unsupported = unsupported(request);
     if !unsupported.is_empty() {
         return Err(Box::new(cx.refusal(request, 420).with("Unsupported", unsupported.join(", "))));
     }

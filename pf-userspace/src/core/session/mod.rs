@@ -25,6 +25,7 @@ mod leg;
 mod media;
 mod modification;
 mod offer;
+mod options;
 mod passing;
 mod routing;
 mod service;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use context::{Context, Ids};
 pub(crate) use invitation::invite;
+pub(crate) use options::options;
 
 use self::{
     bye::Farewell,
