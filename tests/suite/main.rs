@@ -24,6 +24,7 @@ mod session_end_reaches_every_leg;
 mod sessions_change_on_the_way;
 mod sessions_share_a_connection;
 mod slow_device_loses_its_own_leg_only;
+mod storing_comes_before_the_end;
 mod the_contact_outlives_its_session;
 mod the_demo_loses_nothing;
 mod the_lab_itself_works;

@@ -179,6 +179,8 @@ fn begin(
         clients: Default::default(),
         farewell: None,
         ending: false,
+        storing: Default::default(),
+        ended_group: None,
     };
     session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);
     Ok(session)
