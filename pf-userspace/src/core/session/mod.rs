@@ -37,7 +37,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use context::{Context, Ids};
-pub(crate) use invitation::invite;
+pub(crate) use invitation::{FROM_TRUSTED, IN_TRUST_DOMAIN, Originator, admit, check, invite};
+pub(crate) use media::{Reach, own_uri};
+pub(crate) use routing::{destination, next_hop};
 
 use self::{
     bye::Farewell,
@@ -50,7 +52,7 @@ use super::{
     Event, Time,
     event::{ClientTx, LegKey, MediaEvent, NoAnswer, ServerTx, SipEvent},
     sip::{DialogError, Headers, Method, Request, Response},
-    view::SessionView,
+    view::{SessionMode, SessionView},
 };
 
 /// One CPM session.
@@ -198,6 +200,7 @@ impl Session {
         };
         SessionView {
             id: self.id,
+            mode: SessionMode::B2bua,
             originator: self.invitation.user.clone(),
             destination: self.invitation.destination.clone(),
             conversation_id: self.invitation.headers.get("Conversation-ID").map(str::to_owned),

@@ -105,6 +105,9 @@ impl Wire {
                     }
                 }
                 Command::Sip(SipCommand::Ack { .. } | SipCommand::Cancel { .. }) => {}
+                Command::Sip(SipCommand::Forward(forward)) => {
+                    panic!("a B2BUA passes nothing on: {forward:?}")
+                }
                 Command::Media(MediaCommand::OpenStream { stream, .. }) => {
                     assert!(self.opened.insert(stream.0));
                 }
