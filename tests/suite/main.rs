@@ -22,6 +22,7 @@ mod refusals_of_the_far_end_reach_the_caller;
 mod registrations_decide_who_is_invited;
 mod session_end_reaches_every_leg;
 mod sessions_change_on_the_way;
+mod sessions_nobody_needs_pf_for_are_proxied;
 mod sessions_share_a_connection;
 mod slow_device_loses_its_own_leg_only;
 mod storing_comes_before_the_end;
