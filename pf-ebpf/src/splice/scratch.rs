@@ -10,7 +10,10 @@ use pf_common::{
     whole::Scan,
 };
 
-use super::{maps::SCRATCH, packet::{Packet, RAW}};
+use super::{
+    maps::SCRATCH,
+    packet::{Packet, RAW},
+};
 
 /// Octets of the payload that can be read at any place, and zeros or old octets behind them.
 pub const PAYLOAD: usize = 5120;
