@@ -19,7 +19,7 @@ use pf_common::{
 };
 
 use super::{
-    Datapath, RegisterError,
+    Datapath, RegisterError, interface,
     legs::REST,
     load::{self, Wire, io_error},
     socket::{self, Reading},
@@ -277,9 +277,9 @@ fn attach(datapath: &mut Datapath, key: &FlowKey) -> Result<(), RegisterError> {
             IpAddr::V6(Ipv6Addr::from(octets))
         }
     };
-    let (local, remote) = (load::owner(ip(key.local))?, load::owner(ip(key.remote))?);
+    let (local, remote) = (interface::owner(ip(key.local))?, interface::owner(ip(key.remote))?);
     let local = local.ok_or(RegisterError::Unsupported("its address belongs to no interface"))?;
     // From host to host itself, packets go by the loopback interface, whoever owns the address.
     let interface = if remote.is_some() { "lo".to_owned() } else { local };
-    load::attach(datapath, &interface)
+    interface::attach(datapath, &interface)
 }
