@@ -124,6 +124,10 @@ async fn the_requests_of_the_dialog_come_through_pf_from_both_ends() -> Result<(
                 let mut tx = from.dialog.send(request.clone()).await?;
                 let got = to.dialog.expect(method, SOON).await?;
                 ensure!(got.peer.addr.ip() == Place::loopback(1).ip, "{method} past pf");
+                if to.party.name == "UE-A" {
+                    // Over TCP that is the connection that UE-A itself has opened.
+                    assert_eq!(got.peer.addr, scene.pf.sip_address(transport, Place::loopback(1).ip)?);
+                }
                 assert_eq!(got.message.all("Route"), Vec::<&str>::new(), "pf is off the route");
                 assert_eq!(others(&got.message), others(&request), "{method}");
                 assert_eq!(got.message.uri(), request.uri());

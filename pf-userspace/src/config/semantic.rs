@@ -14,7 +14,7 @@ use super::{
     users,
 };
 use crate::{
-    core::{config::User, event::Transport},
+    core::{config::User, event::Transport, policy::MediaPath},
     fastpath,
 };
 
@@ -131,6 +131,22 @@ fn policy(source: &mut Source<'_>, config: &Config) {
                 policy.session_expires, policy.min_session_expires
             ),
             "raise session_expires or lower min_session_expires",
+        );
+    }
+    if policy.media_path == MediaPath::WhenNeeded && policy.direct_delivery {
+        source.note(
+            Warning,
+            "policy.media_path",
+            "direct_delivery needs pf in the media path of every session: none is proxied",
+            "set direct_delivery = false, or leave media_path out",
+        );
+    }
+    if policy.media_path == MediaPath::Always && !policy.media_path_users.is_empty() {
+        source.note(
+            Warning,
+            "policy.media_path_users",
+            "pf is in the media path of every session, so this does nothing",
+            "set media_path = \"when-needed\", or leave media_path_users out",
         );
     }
     if policy.registration_max_seconds < policy.registration_min_seconds {

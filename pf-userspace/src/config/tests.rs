@@ -175,6 +175,20 @@ fn what_pf_would_not_accept_itself_is_an_error() {
 }
 
 #[test]
+fn a_media_path_option_that_does_nothing_is_a_warning() {
+    for (policy, key) in [
+        ("media_path = \"when-needed\"", Some("policy.media_path")),
+        ("media_path = \"when-needed\"\ndirect_delivery = false", None),
+        ("media_path_users = [\"sip:alice@example.org\"]", Some("policy.media_path_users")),
+        ("media_path = \"sometimes\"", Some("policy.media_path")),
+    ] {
+        let found = check(Path::new("/nowhere/pf.toml"), &format!("{GOOD}[policy]\n{policy}\n")).findings;
+        let about = found.iter().find(|f| f.key.starts_with("policy.media_path")).map(|f| f.key.as_str());
+        assert_eq!(about, key, "{policy}: {found:#?}");
+    }
+}
+
+#[test]
 fn a_next_hop_that_pf_could_not_reach_is_an_error() {
     let count = |core: &str| faults(&format!("{GOOD}[sip]\ncore = \"{core}\"\n")).len();
     for good in ["sip:10.0.0.5", "sip:core.example.org:5070;transport=TCP;lr", "sip:[2001:db8::1]:5060"] {

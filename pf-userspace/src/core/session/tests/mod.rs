@@ -9,6 +9,8 @@ mod invitation;
 mod modification;
 mod passing;
 mod property;
+#[path = "../../proxy/tests/mod.rs"]
+mod proxy;
 mod timer;
 
 use std::{
@@ -96,25 +98,7 @@ impl World {
     }
 
     fn empty(change: impl FnOnce(&mut CoreConfig)) -> World {
-        let mut config = CoreConfig {
-            policy: Policy::default(),
-            domains: vec!["example.org".to_owned()],
-            sip: vec![SipAddress {
-                transport: Transport::Udp,
-                bound: socket(PF),
-                host: "10.0.0.1".to_owned(),
-                port: 5060,
-            }],
-            msrp: vec![MsrpAddress { host: IpAddr::from([10, 0, 0, 1]), port: 2855 }],
-            trusted: vec![socket(CORE).ip()],
-            registrars: vec![socket(CORE).ip()],
-            core_route: Some("sip:10.0.0.5:5060".to_owned()),
-            isf_route: Some("sip:10.0.0.6:5060".to_owned()),
-            product: "CPM-serv/OMA2.2 pf/0.1.0".to_owned(),
-            secret: [7; 32],
-            users: Vec::new(),
-            digest: DigestAlgorithm::ALL.to_vec(),
-        };
+        let mut config = config_for_tests();
         change(&mut config);
         World {
             shard: Shard::with_limits(config, Box::new(SeededEntropy(1)), Limits::default()),
@@ -423,6 +407,29 @@ impl Ua {
         offer.headers.push("Content-Type", "application/sdp");
         offer.body = sdp.to_owned().into();
         offer
+    }
+}
+
+/// The surroundings of every scenario.
+fn config_for_tests() -> CoreConfig {
+    CoreConfig {
+        policy: Policy::default(),
+        domains: vec!["example.org".to_owned()],
+        sip: vec![SipAddress {
+            transport: Transport::Udp,
+            bound: socket(PF),
+            host: "10.0.0.1".to_owned(),
+            port: 5060,
+        }],
+        msrp: vec![MsrpAddress { host: IpAddr::from([10, 0, 0, 1]), port: 2855 }],
+        trusted: vec![socket(CORE).ip()],
+        registrars: vec![socket(CORE).ip()],
+        core_route: Some("sip:10.0.0.5:5060".to_owned()),
+        isf_route: Some("sip:10.0.0.6:5060".to_owned()),
+        product: "CPM-serv/OMA2.2 pf/0.1.0".to_owned(),
+        secret: [7; 32],
+        users: Vec::new(),
+        digest: DigestAlgorithm::ALL.to_vec(),
     }
 }
 
