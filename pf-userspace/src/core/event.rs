@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::sip::{Request, Response};
+use super::{
+    sip::{Request, Response},
+    store::{Order, Outcome},
+};
 
 /// A server transaction, named by the SIP shell. Unique over the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,6 +62,8 @@ pub enum Event {
     Media(MediaEvent),
     /// From the SIP shell.
     Sip(SipEvent),
+    /// From the message store: what became of an order.
+    Store(Outcome),
     /// A deadline has come.
     Tick,
 }
@@ -135,6 +140,8 @@ pub enum Command {
     Media(MediaCommand),
     /// For the SIP shell.
     Sip(SipCommand),
+    /// For the message store; answered by [`Event::Store`].
+    Store(Order),
 }
 
 /// What the SIP shell shall do.

@@ -11,6 +11,7 @@
 pub mod config;
 pub mod entropy;
 pub mod event;
+pub mod groups;
 pub mod identity;
 pub mod mapped_contact;
 pub mod media;
@@ -21,6 +22,7 @@ pub mod sdp;
 pub mod session;
 pub mod shard;
 pub mod sip;
+pub mod store;
 pub mod time;
 pub mod view;
 

@@ -7,12 +7,14 @@ use super::{
     Command, Entropy, Event, Time,
     config::CoreConfig,
     event::{ClientTx, Hop, LegKey, MediaEvent, Peer, ServerTx, SipCommand, SipEvent},
-    policy::media_path::media_path,
+    groups::EndedGroups,
+    policy::{media_path::media_path, preferences::PreferenceTable},
     proxy::{self, Proxy},
     registry::Registry,
     session::{self, Context, Ids, Keys, Session},
     sip::{Dialog, Method, Request, Response},
-    view::{DeviceView, SessionView},
+    store::{OrderId, StoreCounters},
+    view::{DeviceView, GroupView, SessionView},
 };
 
 /// Routes events to the registrar and to the sessions; see the contract in [`super`].
@@ -20,6 +22,9 @@ pub struct Shard {
     config: CoreConfig,
     entropy: Box<dyn Entropy>,
     registry: Registry,
+    preferences: PreferenceTable,
+    counters: StoreCounters,
+    groups: EndedGroups,
     ids: Ids,
     limits: Limits,
     sessions: BTreeMap<u64, Session>,
@@ -35,11 +40,13 @@ pub struct Shard {
 pub struct Limits {
     /// Sessions at a time; a further INVITE is answered `503`.
     pub sessions: usize,
+    /// Group sessions that have ended and are remembered; for a further one the oldest is forgotten.
+    pub ended_groups: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { sessions: 100_000 }
+        Limits { sessions: 100_000, ended_groups: 10_000 }
     }
 }
 
@@ -51,9 +58,26 @@ struct Index {
     clients: HashMap<ClientTx, u64>,
     servers: HashMap<ServerTx, u64>,
     media: HashMap<LegKey, u64>,
+    orders: HashMap<OrderId, u64>,
     users: HashMap<String, BTreeSet<u64>>,
     deadlines: BTreeSet<(Time, u64)>,
     entries: HashMap<u64, (Keys, Option<Time>)>,
+}
+
+/// The surroundings of an event, borrowed field by field: the sessions stay free.
+macro_rules! context {
+    ($shard:ident, $now:expr) => {
+        Context {
+            now: $now,
+            config: &$shard.config,
+            registry: &mut $shard.registry,
+            preferences: &$shard.preferences,
+            counters: &mut $shard.counters,
+            entropy: $shard.entropy.as_mut(),
+            ids: &mut $shard.ids,
+            commands: Vec::new(),
+        }
+    };
 }
 
 impl Shard {
@@ -65,10 +89,14 @@ impl Shard {
     /// An empty shard that takes no more than this.
     pub fn with_limits(config: CoreConfig, entropy: Box<dyn Entropy>, limits: Limits) -> Shard {
         let registry = Registry::new(&config);
+        let preferences = PreferenceTable::new(&config.policy, &config.users);
         Shard {
             config,
             entropy,
             registry,
+            preferences,
+            counters: StoreCounters::default(),
+            groups: EndedGroups::new(limits.ended_groups),
             ids: Ids::default(),
             limits,
             sessions: BTreeMap::new(),
@@ -91,6 +119,11 @@ impl Shard {
                 self.give(now, session, Event::Media(event))
             }
             Event::Sip(event) => self.sip(now, event),
+            Event::Store(outcome) => {
+                self.counters.note(&outcome.stored);
+                let session = self.index.orders.get(&outcome.id).copied();
+                self.give(now, session, Event::Store(outcome))
+            }
         }
     }
 
@@ -160,6 +193,21 @@ impl Shard {
         self.registry.count()
     }
 
+    /// How the message store has done.
+    pub fn store_counters(&self) -> StoreCounters {
+        self.counters
+    }
+
+    /// Group sessions that have ended, the last one first, made one by one as they are taken.
+    pub fn group_views(&self, now: Time) -> impl Iterator<Item = GroupView> {
+        self.groups.views(now)
+    }
+
+    /// How many of them are remembered.
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
     /// The session that an MSRP leg belongs to, and the name of its side: device name, instance or URI.
     pub fn leg_owner(&self, leg: LegKey) -> Option<(u64, &str)> {
         let session = self.sessions.get(self.index.media.get(&leg)?)?;
@@ -226,7 +274,7 @@ impl Shard {
     }
 
     fn proxied(&mut self, now: Time, work: impl FnOnce(&mut Proxy, &mut Context<'_>)) -> Vec<Command> {
-        let mut cx = context(now, &self.config, &mut self.registry, self.entropy.as_mut(), &mut self.ids);
+        let mut cx = context!(self, now);
         work(&mut self.proxy, &mut cx);
         cx.commands
     }
@@ -238,10 +286,7 @@ impl Shard {
         }
         match request.method {
             Method::Invite => self.invite(now, tx, from, request),
-            Method::Options => self.answer(now, |cx| {
-                let response = session::capabilities(cx.refusal(request, 200));
-                cx.respond(tx, response);
-            }),
+            Method::Options => self.answer(now, |cx| session::options(cx, tx, request)),
             Method::Register => self.register(now, tx, from, request),
             // They belong into a dialog.
             Method::Ack | Method::Bye | Method::Cancel | Method::Notify | Method::Prack | Method::Update => {
@@ -264,7 +309,7 @@ impl Shard {
                 cx.respond(tx, response);
             });
         }
-        let mut cx = context(now, &self.config, &mut self.registry, self.entropy.as_mut(), &mut self.ids);
+        let mut cx = context!(self, now);
         let originator = match session::admit(&mut cx, from, request) {
             Ok(originator) => originator,
             Err(mut refusal) => {
@@ -273,7 +318,8 @@ impl Shard {
                 return cx.commands;
             }
         };
-        if media_path(&cx.config.policy, originator.wants_media_path(&cx)).is_none() {
+        let preferences = cx.preferences.of(&originator.user);
+        if media_path(&cx.config.policy, &preferences, originator.wants_media_path(&cx)).is_none() {
             self.proxy.invite(&mut cx, tx, from, request, originator);
             return cx.commands;
         }
@@ -336,9 +382,12 @@ impl Shard {
         work: impl FnOnce(&mut Session, &mut Context<'_>),
     ) -> Vec<Command> {
         let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
-        let mut cx = context(now, &self.config, &mut self.registry, self.entropy.as_mut(), &mut self.ids);
+        let mut cx = context!(self, now);
         work(session, &mut cx);
         let commands = cx.commands;
+        if let Some(ended) = session.take_ended_group() {
+            self.groups.note(ended);
+        }
         self.index_anew(id);
         commands
     }
@@ -353,7 +402,7 @@ impl Shard {
 
     /// Answers something that belongs to no session.
     fn answer(&mut self, now: Time, work: impl FnOnce(&mut Context<'_>)) -> Vec<Command> {
-        let mut cx = context(now, &self.config, &mut self.registry, self.entropy.as_mut(), &mut self.ids);
+        let mut cx = context!(self, now);
         work(&mut cx);
         cx.commands
     }
@@ -379,16 +428,6 @@ impl Shard {
 /// Methods that we take outside of a dialog.
 const ALLOW: &str = "ACK, CANCEL, INVITE, OPTIONS, REGISTER";
 
-fn context<'a>(
-    now: Time,
-    config: &'a CoreConfig,
-    registry: &'a mut Registry,
-    entropy: &'a mut dyn Entropy,
-    ids: &'a mut Ids,
-) -> Context<'a> {
-    Context { now, config, registry, entropy, ids, commands: Vec::new() }
-}
-
 impl Index {
     /// The session of a request inside a dialog: the To tag is ours.
     fn dialog(&self, request: &Request) -> Option<u64> {
@@ -413,6 +452,9 @@ impl Index {
             keys.media.iter().for_each(|key| {
                 self.media.remove(key);
             });
+            keys.orders.iter().for_each(|key| {
+                self.orders.remove(key);
+            });
             if let Some(time) = deadline {
                 self.deadlines.remove(&(time, id));
             }
@@ -428,6 +470,7 @@ impl Index {
         self.clients.extend(keys.clients.iter().map(|key| (*key, id)));
         self.servers.extend(keys.servers.iter().map(|key| (*key, id)));
         self.media.extend(keys.media.iter().map(|key| (*key, id)));
+        self.orders.extend(keys.orders.iter().map(|key| (*key, id)));
         self.users.entry(keys.user.clone()).or_default().insert(id);
         self.deadlines.extend(deadline.map(|time| (time, id)));
         self.entries.insert(id, (keys, deadline));
@@ -440,19 +483,25 @@ impl Shard {
         self.sessions.values()
     }
 
+    /// Does something in the surroundings of an event.
+    pub(crate) fn with_context(&mut self, now: Time, work: impl FnOnce(&mut Context<'_>)) -> Vec<Command> {
+        self.answer(now, work)
+    }
+
     pub(crate) fn limit(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
     /// No session, and nothing that points to one.
     pub(crate) fn is_idle(&self) -> bool {
-        let Index { dialogs, clients, servers, media, users, deadlines, entries } = &self.index;
+        let Index { dialogs, clients, servers, media, orders, users, deadlines, entries } = &self.index;
         self.sessions.is_empty()
             && self.proxy.is_idle()
             && dialogs.is_empty()
             && clients.is_empty()
             && servers.is_empty()
             && media.is_empty()
+            && orders.is_empty()
             && users.is_empty()
             && deadlines.is_empty()
             && entries.is_empty()

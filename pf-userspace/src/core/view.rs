@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{LegCounters, LegKey, LegRole};
+use super::{
+    event::{LegCounters, LegKey, LegRole},
+    session::GroupEnd,
+};
 
 /// One CPM session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +57,25 @@ pub struct LegView {
     pub media: Vec<LegKey>,
     /// What its MSRP legs have carried together, as last reported.
     pub counters: LegCounters,
+}
+
+/// A group session that has ended for a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupView {
+    /// The user's address of record.
+    pub user: String,
+    /// The last CPM Group Session Identity.
+    pub focus: String,
+    /// Conversation-ID.
+    pub conversation_id: Option<String>,
+    /// Contribution-ID.
+    pub contribution_id: Option<String>,
+    /// How it ended.
+    pub end: GroupEnd,
+    /// May it be started again as a long-lived session? Absent where nobody has said so.
+    pub restartable: Option<bool>,
+    /// Seconds since then.
+    pub ended_seconds: u64,
 }
 
 /// One registered device.

@@ -1,6 +1,7 @@
 //! What the operator decides. One value, read by the procedures, never changed by them.
 
 pub mod media_path;
+pub mod preferences;
 pub mod privacy;
 pub mod version;
 
@@ -46,6 +47,14 @@ pub struct Policy {
     pub min_session_expires: u32,
     /// Seconds that a device may take to answer its INVITE before that leg is cancelled.
     pub device_answer_seconds: u32,
+    /// `<allow-offline-storage>` of users who have said nothing themselves (clause 8.4.1).
+    pub allow_offline_storage: bool,
+    /// `<allow-store>` of such users.
+    pub allow_store: bool,
+    /// `<allow-defer>` of such users.
+    pub allow_defer: bool,
+    /// Users may start long-lived group sessions again (clause 8.2.2.3 step 4.d).
+    pub restart_group_sessions: bool,
     /// How the sender of an INVITE is known.
     pub identify: Identify,
     /// Shortest registration that the embedded registrar takes, in seconds; below it `423`.
@@ -71,6 +80,10 @@ impl Default for Policy {
             session_expires: 1800,
             min_session_expires: 90,
             device_answer_seconds: 30,
+            allow_offline_storage: false,
+            allow_store: false,
+            allow_defer: false,
+            restart_group_sessions: false,
             identify: Identify::Registration,
             registration_min_seconds: 60,
             registration_max_seconds: 3600,

@@ -95,6 +95,12 @@ pub(crate) const IN_TRUST_DOMAIN: [&str; 3] =
 /// Option tags that an INVITE may require of us.
 const SUPPORTED: [&str; 2] = ["timer", "recipient-list-invite"];
 
+/// Option tags of Require that we do not know (RFC 3261 section 8.2.2.3).
+pub(super) fn unsupported(request: &Request) -> Vec<&str> {
+    let known = |tag: &&str| SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(tag));
+    request.headers.list("Require").filter(|tag| !known(tag)).collect()
+}
+
 /// Who starts a session, as found out in step 1.
 #[derive(Clone, Debug)]
 pub(crate) struct Originator {
@@ -154,11 +160,7 @@ fn begin(
     let max_forwards = max_forwards(request).ok_or_else(|| refuse(cx, 483))?;
 
     // What RFC 3261 sections 8.2.2.3 and 12.1.1, and RFC 4028 section 9, demand of any INVITE.
-    let unsupported: Vec<&str> = request
-        .headers
-        .list("Require")
-        .filter(|tag| !SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(tag)))
-        .collect();
+    let unsupported = unsupported(request);
     if !unsupported.is_empty() {
         return Err(Box::new(cx.refusal(request, 420).with("Unsupported", unsupported.join(", "))));
     }
@@ -204,6 +206,8 @@ fn begin(
         clients: Default::default(),
         farewell: None,
         ending: false,
+        storing: Default::default(),
+        ended_group: None,
     };
     session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);
     Ok(session)

@@ -185,7 +185,7 @@ proptest! {
     ) {
         let mut w = proxying();
         w.said.clear();
-        w.shard.limit(Limits { sessions: limit });
+        w.shard.limit(Limits { sessions: limit, ..Limits::default() });
         let mut wire = Wire {
             w,
             open: Vec::new(),

@@ -1,12 +1,7 @@
 //! Responses, timer C and CANCEL (RFC 3261 sections 16.7 to 16.10).
 
 use super::*;
-use crate::core::{
-    Entropy,
-    proxy::responses::Pending,
-    registry::Registry,
-    session::{Context, Ids},
-};
+use crate::core::{proxy::responses::Pending, session::Context};
 
 // Rows: PRX-05, ANS-16
 #[test]
@@ -154,38 +149,23 @@ fn the_end_of_the_process_cancels_what_rings_and_leaves_the_rest() {
 /// A request that went to several places.
 struct Branches {
     pending: Pending,
-    config: CoreConfig,
-    registry: Registry,
-    entropy: Box<dyn Entropy>,
-    ids: Ids,
+    w: World,
     said: Vec<Command>,
 }
 
 impl Branches {
     fn new(count: u64) -> Branches {
-        let config = config_for_tests();
         let clients: Vec<ClientTx> = (1..=count).map(ClientTx).collect();
         Branches {
             pending: Pending::new(Time::ZERO, ServerTx(1), &invite(), true, &clients),
-            registry: Registry::new(&config),
-            config,
-            entropy: Box::new(SeededEntropy(1)),
-            ids: Ids::default(),
+            w: proxying(),
             said: Vec::new(),
         }
     }
 
     fn with(&mut self, work: impl FnOnce(&mut Pending, &mut Context<'_>)) {
-        let mut cx = Context {
-            now: Time::ZERO,
-            config: &self.config,
-            registry: &mut self.registry,
-            entropy: self.entropy.as_mut(),
-            ids: &mut self.ids,
-            commands: Vec::new(),
-        };
-        work(&mut self.pending, &mut cx);
-        self.said.append(&mut cx.commands);
+        let pending = &mut self.pending;
+        self.said.extend(self.w.shard.with_context(Time::ZERO, |cx| work(pending, cx)));
     }
 
     fn reply(&mut self, branch: u64, response: Response) {

@@ -1,6 +1,7 @@
 //! Requests: what is refused, what changes, and where they go.
 
 use super::*;
+use crate::core::registry::{digest::tests::answer as digest_answer, tests::user};
 
 // Rows: PRX-01, PRX-02, PRX-04
 #[test]
@@ -192,11 +193,7 @@ fn what_a_device_claims_does_not_enter_the_core() {
     let mut w = World::configured(|config| {
         config.policy.media_path = MediaPath::WhenNeeded;
         config.policy.direct_delivery = false;
-        config.users = vec![crate::core::config::User {
-            addresses: vec!["sip:ann@example.org".to_owned()],
-            username: "ann".to_owned(),
-            password: "secret".to_owned(),
-        }];
+        config.users = vec![user("ann")];
     });
     // From the address that ann's device registered at: no password is asked for.
     let mut claims = invite();
@@ -213,25 +210,14 @@ fn what_a_device_claims_does_not_enter_the_core() {
     let tx = w.receive_from("192.0.2.9:5060", claims.clone());
     let challenge = w.response(tx);
     assert_eq!(challenge.status, 407);
-    claims.headers.push(
-        "Proxy-Authorization",
-        crate::core::registry::digest::tests::answer(&challenge, 0, 1, &claims, &w_user()),
-    );
+    claims.headers.push("Proxy-Authorization", digest_answer(&challenge, 0, 1, &claims, &user("ann")));
     w.receive_from("192.0.2.9:5060", claims);
     let (out, _) = w.onward();
     let headers = &out.request.headers;
-    assert_eq!(values(headers, "P-Asserted-Identity"), ["<sip:ann@example.org>"]);
+    assert_eq!(values(headers, "P-Asserted-Identity"), ["<sip:ann@example.org>", "<tel:+1-555-ann>"]);
     for name in ["P-Asserted-Service", "P-Charging-Vector", "History-Info"] {
         assert!(!headers.has(name), "{name}");
     }
     let credentials: Vec<&str> = headers.all("Proxy-Authorization").collect();
     assert_eq!(credentials, ["Digest username=\"ann\", realm=\"elsewhere\", nonce=\"n\""]);
-}
-
-fn w_user() -> crate::core::config::User {
-    crate::core::config::User {
-        addresses: vec!["sip:ann@example.org".to_owned()],
-        username: "ann".to_owned(),
-        password: "secret".to_owned(),
-    }
 }

@@ -97,7 +97,7 @@ fn without_a_timer_it_is_forgotten_when_long_unused_or_for_want_of_room() {
     w.over();
 
     // Room for two: a new one takes the place of the one longest unused, but never of one that rings.
-    w.shard.limit(Limits { sessions: 2 });
+    w.shard.limit(Limits { sessions: 2, ..Limits::default() });
     w.talking(&[]);
     w.pass(40);
     let first = w.shard.sessions(w.now)[0].id;
