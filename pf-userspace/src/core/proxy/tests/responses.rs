@@ -37,7 +37,7 @@ fn a_response_loses_our_via_and_nothing_else() {
     w.silent();
     // Late ones have nobody to go to; and they are no sessions of ours that would need a BYE.
     w.pass(40);
-    w.reply(&out, returned(&out, 200, "four"));
+    w.reply(&out, returned(&out, 200, "four").with("Contact", "<sip:bob@10.2.0.1>"));
     w.silent();
 }
 
