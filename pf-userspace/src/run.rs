@@ -120,7 +120,11 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
         secret,
         users,
         digest: config.registrar.digest.clone(),
-        store: store.is_some().then(|| StoreConfig { wait: seconds(config.store.wait_seconds) }),
+        store: store.is_some().then(|| StoreConfig {
+            wait: seconds(config.store.wait_seconds),
+            held_octets: config.store.held_octets,
+            session_octets: config.store.session_octets,
+        }),
     };
     let core = Shard::new(core_config, Box::new(OsEntropy));
     let (queries, asked) = mpsc::channel(QUERIES);

@@ -292,11 +292,22 @@ pub struct Store {
     pub max_octets: u64,
     /// How long a session waits for it.
     pub wait_seconds: u32,
+    /// Octets of messages for a lost client that are held at once.
+    pub held_octets: u64,
+    /// Octets of such messages that are stored of one session.
+    pub session_octets: u64,
 }
 
 impl Default for Store {
     fn default() -> Store {
-        Store { kind: StoreKind::None, path: None, max_octets: 1 << 30, wait_seconds: 5 }
+        Store {
+            kind: StoreKind::None,
+            path: None,
+            max_octets: 1 << 30,
+            wait_seconds: 5,
+            held_octets: 1 << 20,
+            session_octets: 64 << 20,
+        }
     }
 }
 

@@ -461,6 +461,19 @@ pub const OPTIONS: &[OptionDoc] = &[
          later.",
     ),
     option(
+        "store.held_octets",
+        Kind::Integer(1 << 10, 1 << 30, "octets"),
+        "4194304",
+        "What is said in a group session whose last client is lost is kept where the user wants that. So much of it is \
+         held of one stream at once until it is in the store; a message that is larger gets `413`.",
+    ),
+    option(
+        "store.session_octets",
+        Kind::Integer(1 << 10, 1 << 40, "octets"),
+        "1073741824",
+        "How much of it is stored of one session; what goes beyond gets `408`, and is counted in `pf stats`.",
+    ),
+    option(
         "admin.socket",
         Kind::Path,
         "\"/run/pf/pf.sock\"",

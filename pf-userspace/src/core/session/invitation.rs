@@ -178,6 +178,7 @@ fn begin(
         farewell: None,
         ending: false,
         storing: Default::default(),
+        lost: None,
         ended_group: None,
     };
     session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);

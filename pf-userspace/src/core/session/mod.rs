@@ -8,7 +8,7 @@
 //! - `answer`: 8.2.2.1, from the far end's response to ours, and the ACK
 //! - `delivery`: 8.2.2.1 step 8 with 8.3.2.1, direct delivery to the user's other devices
 //! - `cancel`: 8.2.2.2 (RFC 3261 section 9)
-//! - `bye`: 8.2.2.3
+//! - `bye`: 8.2.2.3; `connection_loss`: its step 4
 //! - `storing`: 8.5, the record of the session in the message store; `groups`: what is left of a group session
 //! - `timer`: 8.2.2.4 and RFC 4028
 //! - `modification`: 8.2.2.5
@@ -19,6 +19,7 @@
 mod answer;
 mod bye;
 mod cancel;
+mod connection_loss;
 mod context;
 mod delivery;
 mod groups;
@@ -45,6 +46,7 @@ pub(crate) use invitation::invite;
 
 use self::{
     bye::Farewell,
+    connection_loss::Lost,
     invitation::{Invitation, SentInvite},
     leg::{A, Close, F, Leg, LegNo, LegState},
     media::Stream,
@@ -79,6 +81,8 @@ pub struct Session {
     ending: bool,
     /// What the message store has to do with it.
     storing: Storing,
+    /// It goes on for a client that is lost.
+    lost: Option<Lost>,
     /// Its end as a group session, until the shard has taken note of it.
     ended_group: Option<EndedGroup>,
 }
@@ -156,7 +160,10 @@ impl Session {
                 };
                 self.final_response(cx, tx, &Response::new(status));
             }
-            Event::Store(outcome) => self.stored(cx, &outcome),
+            Event::Store(outcome) => {
+                self.stored(cx, &outcome);
+                self.intercepted_stored(cx, &outcome);
+            }
             Event::Tick => self.tick(cx),
         }
         self.settle(cx);
@@ -169,9 +176,10 @@ impl Session {
         let timers = self.legs.iter().filter(|leg| leg.is_established() && !self.ending);
         let timers = timers.filter_map(|leg| leg.timer.as_ref().map(timer::SessionTimer::deadline));
         let store = self.storing.until();
+        let lost = self.lost.as_ref().and_then(Lost::until);
         // While the store is waited for, the farewell is not looked at.
         let farewell = self.farewell.as_ref().map(Farewell::until).filter(|_| store.is_none());
-        clients.chain(acks).chain(timers).chain(farewell).chain(store).min()
+        clients.chain(acks).chain(timers).chain(farewell).chain(store).chain(lost).min()
     }
 
     /// Is everything said and released?
@@ -197,6 +205,7 @@ impl Session {
         }
         keys.clients.extend(self.clients.keys());
         keys.orders.extend(self.storing.orders());
+        keys.orders.extend(self.lost.iter().flat_map(Lost::orders));
         keys
     }
 
@@ -209,6 +218,7 @@ impl Session {
     pub(crate) fn view(&self, now: Time) -> SessionView {
         let state = match () {
             () if self.ending => "ending",
+            () if self.lost.is_some() => "client lost",
             () if self.legs[F].is_established() => "established",
             () => "inviting",
         };
@@ -307,6 +317,7 @@ impl Session {
 
     fn tick(&mut self, cx: &mut Context<'_>) {
         self.store_due(cx);
+        self.intercepted_due(cx);
         let due = |client: &Client| client.until <= cx.now;
         let late: Vec<ClientTx> = self.clients.iter().filter(|(_, c)| due(c)).map(|(tx, _)| *tx).collect();
         for tx in late {
@@ -331,6 +342,9 @@ impl Session {
 
     fn media(&mut self, cx: &mut Context<'_>, event: MediaEvent) {
         match event {
+            MediaEvent::Intercepted { stream, number, message, .. } => {
+                self.intercepted(cx, stream, number, *message);
+            }
             MediaEvent::LegClosed { leg, counters } => {
                 if let Some(no) = self.leg_with(leg) {
                     leg::add(&mut self.legs[no].counters, &counters);
@@ -365,7 +379,8 @@ impl Session {
     fn settle(&mut self, cx: &mut Context<'_>) {
         self.say_farewell(cx);
         let nobody = self.legs.iter().enumerate().all(|(no, leg)| no == F || !leg.is_alive());
-        if !self.ending && nobody && !matches!(self.legs[F].state, LegState::Closed(_)) {
+        if !self.ending && self.lost.is_none() && nobody && !matches!(self.legs[F].state, LegState::Closed(_))
+        {
             self.end(cx, None, Close::Ended);
         }
         if self.legs.iter().all(Leg::is_closed) {
