@@ -229,6 +229,9 @@ pub struct Stats {
     pub uptime_seconds: u64,
     /// Sessions now.
     pub sessions: usize,
+    /// Those of them that are proxied.
+    #[serde(default)]
+    pub sessions_proxied: usize,
     /// Registered devices now.
     pub devices: usize,
     /// MSRP legs now.

@@ -100,11 +100,13 @@ fn role(role: LegRole) -> String {
 }
 
 fn sessions_table(sessions: &[SessionView]) -> String {
-    let titles = ["SESSION", "STATE", ">AGE", "FROM", "TO", "LEG", "NAME", "LEG STATE", ">IN", ">OUT"];
+    let titles =
+        ["SESSION", "MODE", "STATE", ">AGE", "FROM", "TO", "LEG", "NAME", "LEG STATE", ">IN", ">OUT"];
     let mut table = Table::new(&titles);
     for session in sessions {
         let head = [
             session.id.to_string(),
+            word(&session.mode),
             session.state.clone(),
             duration(session.age_seconds),
             session.originator.clone(),
@@ -216,6 +218,7 @@ fn stats_table(stats: &Stats) -> String {
     row("version", stats.pf_version.clone());
     row("uptime", duration(stats.uptime_seconds));
     row("sessions", stats.sessions.to_string());
+    row("sessions proxied", stats.sessions_proxied.to_string());
     row("devices", stats.devices.to_string());
     row("legs", stats.legs.to_string());
     for (name, value) in media_rows(&stats.media) {
@@ -277,7 +280,7 @@ fn word(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::view::LegView;
+    use crate::core::view::{LegView, SessionMode};
 
     #[test]
     fn a_session_shows_one_line_for_each_leg() {
@@ -291,6 +294,7 @@ mod tests {
         };
         let session = SessionView {
             id: 1,
+            mode: SessionMode::B2bua,
             originator: "sip:alice@example.org".to_owned(),
             destination: "tel:+15551234".to_owned(),
             conversation_id: None,
@@ -302,7 +306,12 @@ mod tests {
         let text = text(&Answer::Sessions { total: 1, sessions: vec![session] });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
-        assert!(lines[1].starts_with("1 ") && lines[1].contains("1m15s") && lines[1].contains("Phone"));
+        assert!(
+            lines[1].starts_with("1 ")
+                && lines[1].contains("b2bua")
+                && lines[1].contains("1m15s")
+                && lines[1].contains("Phone")
+        );
         assert!(lines[2].starts_with(' ') && lines[2].contains("far end"));
     }
 

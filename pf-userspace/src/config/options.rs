@@ -313,6 +313,20 @@ pub const OPTIONS: &[OptionDoc] = &[
         "Users that may not start a session: they get `403` with `127 Service not authorised`.",
     ),
     option(
+        "policy.media_path",
+        Kind::Choice(&["always", "when-needed"]),
+        "\"when-needed\"",
+        "Whether `pf` stays in the media path. `always`: it is a back-to-back user agent and MSRP relay for every \
+         session. `when-needed`: only for sessions that `direct_delivery`, `legacy_matching` or `media_path_users` \
+         need it for; for all others it is a SIP proxy, and messages go directly between the two ends.",
+    ),
+    option(
+        "policy.media_path_users",
+        Kind::List(&Kind::CpmAddress),
+        "[\"sip:alice@example.org\"]",
+        "Users whose sessions `pf` stays in the media path of, whatever `media_path` says.",
+    ),
+    option(
         "policy.direct_delivery",
         Kind::Bool,
         "false",

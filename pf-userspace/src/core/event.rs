@@ -164,6 +164,8 @@ pub enum SipCommand {
         /// Value of the Reason header to send, if any.
         reason: Option<String>,
     },
+    /// As a proxy, pass a message on (RFC 3261 section 16).
+    Forward(Forward),
     /// Send a request in a new client transaction. No Via: the shell adds it.
     Request {
         /// Its name, chosen by the core.
@@ -176,6 +178,40 @@ pub enum SipCommand {
     /// Answer a request. The response is complete but for Via, From, Call-ID and CSeq, which the shell
     /// copies from the request, and To, which it copies where the response has none.
     Respond {
+        /// The server transaction.
+        tx: ServerTx,
+        /// The response.
+        response: Response,
+    },
+}
+
+/// What a proxy passes on: the message as it stands, its Vias included.
+#[derive(Clone, Debug)]
+pub enum Forward {
+    /// The ACK for a 2xx: it has no transaction, and goes out once each time it comes in.
+    Ack {
+        /// The ACK; the shell adds our Via on top.
+        request: Request,
+        /// Where to.
+        hop: Hop,
+        /// What our Via's branch ends with: by it a loop is known.
+        mark: String,
+    },
+    /// A request in a new client transaction. Every 2xx to an INVITE is reported, repeated ones too (RFC 6026
+    /// section 7.2), and none is acknowledged.
+    Request {
+        /// Its name, chosen by the core.
+        tx: ClientTx,
+        /// The request; the shell adds our Via on top.
+        request: Request,
+        /// Where to.
+        hop: Hop,
+        /// As for the ACK.
+        mark: String,
+    },
+    /// A response, our own Via taken off: nothing is added to it, and a 2xx to an INVITE is never sent again by the
+    /// shell (RFC 6026 section 7.1).
+    Response {
         /// The server transaction.
         tx: ServerTx,
         /// The response.

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod mapped_contact;
 pub mod media;
 pub mod policy;
+pub mod proxy;
 pub mod registry;
 pub mod sdp;
 pub mod session;

@@ -8,7 +8,8 @@ use super::{
     config::CoreConfig,
     event::{ClientTx, Hop, LegKey, MediaEvent, Peer, ServerTx, SipCommand, SipEvent},
     groups::EndedGroups,
-    policy::preferences::PreferenceTable,
+    policy::{media_path::media_path, preferences::PreferenceTable},
+    proxy::{self, Proxy},
     registry::Registry,
     session::{self, Context, Ids, Keys, Session},
     sip::{Dialog, Method, Request, Response},
@@ -27,6 +28,8 @@ pub struct Shard {
     ids: Ids,
     limits: Limits,
     sessions: BTreeMap<u64, Session>,
+    /// The sessions that we are a proxy for.
+    proxy: Proxy,
     index: Index,
     /// It takes no new sessions any more.
     closing: bool,
@@ -97,6 +100,7 @@ impl Shard {
             ids: Ids::default(),
             limits,
             sessions: BTreeMap::new(),
+            proxy: Proxy::default(),
             index: Index::default(),
             closing: false,
         }
@@ -127,11 +131,11 @@ impl Shard {
     /// When to come back with [`Event::Tick`] if nothing else happens.
     pub fn deadline(&self) -> Option<Time> {
         let sessions = self.index.deadlines.first().map(|(time, _)| *time);
-        sessions.into_iter().chain(self.registry.deadline()).min()
+        sessions.into_iter().chain(self.proxy.deadline()).chain(self.registry.deadline()).min()
     }
 
     /// Ends all sessions, because the process is about to end: a BYE on every leg, `503` to who still waits for an
-    /// answer. From now on an INVITE is answered `503` too. What the peers answer is to be handed in as before;
+    /// answer. Sessions that are proxied go on without us, but what rings is cancelled. From now on an INVITE is answered `503` too. What the peers answer is to be handed in as before;
     /// all is said when [`Shard::has_sessions`] is false.
     pub fn shut_down(&mut self, now: Time) -> Vec<Command> {
         self.closing = true;
@@ -140,12 +144,13 @@ impl Shard {
         for id in ids {
             commands.extend(self.with_session(now, id, Session::shut_down));
         }
+        commands.extend(self.proxied(now, Proxy::shut_down));
         commands
     }
 
     /// Is there a session, be it one that is ending?
     pub fn has_sessions(&self) -> bool {
-        !self.sessions.is_empty()
+        !self.sessions.is_empty() || self.proxy.is_busy()
     }
 
     /// The sessions, oldest first.
@@ -155,12 +160,23 @@ impl Shard {
 
     /// As [`Shard::sessions`], made one by one as they are taken: of a large table, take no more than needed.
     pub fn session_views(&self, now: Time) -> impl Iterator<Item = SessionView> {
-        self.sessions.values().map(move |session| session.view(now))
+        let mut ours = self.sessions.values().peekable();
+        let mut proxied = self.proxy.views(now).peekable();
+        std::iter::from_fn(move || match (ours.peek(), proxied.peek()) {
+            (Some(session), Some(other)) if other.id < session.id() => proxied.next(),
+            (None, _) => proxied.next(),
+            (Some(_), _) => ours.next().map(|session| session.view(now)),
+        })
     }
 
-    /// How many sessions there are.
+    /// How many sessions there are, proxied ones included.
     pub fn session_count(&self) -> usize {
-        self.sessions.len()
+        self.sessions.len() + self.proxy.len()
+    }
+
+    /// How many of them are proxied.
+    pub fn proxied_count(&self) -> usize {
+        self.proxy.len()
     }
 
     /// The registered devices.
@@ -200,6 +216,10 @@ impl Shard {
     }
 
     fn sip(&mut self, now: Time, event: SipEvent) -> Vec<Command> {
+        let event = match self.forwarded(now, event) {
+            Ok(commands) => return commands,
+            Err(event) => *event,
+        };
         let session = match &event {
             SipEvent::Ack { tx, request } => {
                 let by_tx = tx.and_then(|tx| self.index.servers.get(&tx).copied());
@@ -228,6 +248,38 @@ impl Shard {
         }
     }
 
+    /// What belongs to a request or a dialog that we are a proxy for is handled, anything else given back.
+    fn forwarded(&mut self, now: Time, event: SipEvent) -> Result<Vec<Command>, Box<SipEvent>> {
+        match event {
+            SipEvent::Ack { tx: None, request }
+                if self.index.dialog(&request).is_none() && proxy::is_inside(&self.config, &request) =>
+            {
+                Ok(self.proxied(now, |proxy, cx| proxy.ack(cx, &request)))
+            }
+            SipEvent::Cancelled { tx, request } if self.proxy.has_server(tx) => {
+                Ok(self.proxied(now, |proxy, cx| proxy.cancelled(cx, tx, &request)))
+            }
+            SipEvent::Request { tx, from, request }
+                if self.index.dialog(&request).is_none() && proxy::is_inside(&self.config, &request) =>
+            {
+                Ok(self.proxied(now, |proxy, cx| proxy.request(cx, tx, &from, &request)))
+            }
+            SipEvent::Response { tx, response, .. } if self.proxy.has_client(tx) => {
+                Ok(self.proxied(now, |proxy, cx| proxy.response(cx, tx, response)))
+            }
+            SipEvent::Unanswered { tx, reason } if self.proxy.has_client(tx) => {
+                Ok(self.proxied(now, |proxy, cx| proxy.unanswered(cx, tx, &reason)))
+            }
+            other => Err(Box::new(other)),
+        }
+    }
+
+    fn proxied(&mut self, now: Time, work: impl FnOnce(&mut Proxy, &mut Context<'_>)) -> Vec<Command> {
+        let mut cx = context!(self, now);
+        work(&mut self.proxy, &mut cx);
+        cx.commands
+    }
+
     /// A request that belongs to no dialog of ours.
     fn request(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
         if request.to_tag().is_some() {
@@ -235,10 +287,7 @@ impl Shard {
         }
         match request.method {
             Method::Invite => self.invite(now, tx, from, request),
-            Method::Options => self.answer(now, |cx| {
-                let response = session::capabilities(cx.refusal(request, 200));
-                cx.respond(tx, response);
-            }),
+            Method::Options => self.answer(now, |cx| session::options(cx, tx, request)),
             Method::Register => self.register(now, tx, from, request),
             // They belong into a dialog.
             Method::Ack | Method::Bye | Method::Cancel | Method::Notify | Method::Prack | Method::Update => {
@@ -253,14 +302,29 @@ impl Shard {
     }
 
     fn invite(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
-        if self.closing || self.sessions.len() >= self.limits.sessions {
+        // A proxy may forget a session: it goes on all the same.
+        let full = self.session_count() >= self.limits.sessions && !self.proxy.forget_one();
+        if self.closing || full {
             return self.answer(now, |cx| {
                 let response = cx.refusal(request, 503).with("Retry-After", "10");
                 cx.respond(tx, response);
             });
         }
         let mut cx = context!(self, now);
-        let session = session::invite(&mut cx, tx, from, request);
+        let originator = match session::admit(&mut cx, from, request) {
+            Ok(originator) => originator,
+            Err(mut refusal) => {
+                cx.tagged(request, &mut refusal);
+                cx.respond(tx, *refusal);
+                return cx.commands;
+            }
+        };
+        let preferences = cx.preferences.of(&originator.user);
+        if media_path(&cx.config.policy, &preferences, originator.wants_media_path(&cx)).is_none() {
+            self.proxy.invite(&mut cx, tx, from, request, originator);
+            return cx.commands;
+        }
+        let session = session::invite(&mut cx, tx, from, request, originator);
         let commands = cx.commands;
         if let Some(session) = session {
             let id = session.id();
@@ -298,6 +362,9 @@ impl Shard {
             self.index.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
         for id in due {
             commands.extend(self.give(now, Some(id), Event::Tick));
+        }
+        if self.proxy.deadline().is_some_and(|at| at <= now) {
+            commands.extend(self.proxied(now, Proxy::tick));
         }
         commands
     }
@@ -344,6 +411,10 @@ impl Shard {
     /// A 2xx to an INVITE of a session that is no more (a fork, or later than we waited): ACK and BYE
     /// (RFC 3261 section 13.2.2.4).
     fn orphan(&mut self, tx: ClientTx, response: &Response) -> Vec<Command> {
+        // With a second Via it is not for us (section 8.1.3.3) but for who is behind us: theirs to acknowledge and end.
+        if response.headers.list("Via").nth(1).is_some() {
+            return Vec::new();
+        }
         let invite = response.cseq().is_some_and(|(_, method)| method == Method::Invite);
         let dialog = Dialog::from_answer(response).filter(|_| invite && response.is_success());
         let Some(mut dialog) = dialog else { return Vec::new() };
@@ -421,6 +492,7 @@ impl Shard {
     pub(crate) fn is_idle(&self) -> bool {
         let Index { dialogs, clients, servers, media, orders, users, deadlines, entries } = &self.index;
         self.sessions.is_empty()
+            && self.proxy.is_idle()
             && dialogs.is_empty()
             && clients.is_empty()
             && servers.is_empty()

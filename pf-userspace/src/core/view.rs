@@ -12,6 +12,9 @@ use super::{
 pub struct SessionView {
     /// Number of the session in this process.
     pub id: u64,
+    /// Are we in its media path?
+    #[serde(default)]
+    pub mode: SessionMode,
     /// Who started it (CPM address).
     pub originator: String,
     /// Where it goes (Request-URI).
@@ -26,6 +29,17 @@ pub struct SessionView {
     pub state: String,
     /// Its legs: originator, far end, devices in the order they were invited.
     pub legs: Vec<LegView>,
+}
+
+/// What we are for a session (clause 8.2.2.1 steps 4 and 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionMode {
+    /// In its media path, with dialogs of our own.
+    #[default]
+    B2bua,
+    /// On its signalling path only.
+    Proxy,
 }
 
 /// One leg of a session.

@@ -50,6 +50,8 @@ pub(super) struct CoreAnswer {
     pub(super) sessions: Vec<SessionView>,
     /// How many there are.
     pub(super) session_total: usize,
+    /// How many of them are proxied.
+    pub(super) session_proxied: usize,
     /// As many devices as were asked for.
     pub(super) devices: Vec<DeviceView>,
     /// How many there are.
@@ -217,6 +219,7 @@ fn look_up(shard: &Shard, wanted: &Wanted, now: Time, past: &Past) -> CoreAnswer
     CoreAnswer {
         sessions: shard.session_views(now).take(wanted.sessions).collect(),
         session_total: shard.session_count(),
+        session_proxied: shard.proxied_count(),
         devices: shard.device_views(now).take(wanted.devices).collect(),
         device_total: shard.device_count(),
         groups: shard.group_views(now).take(wanted.groups).collect(),

@@ -115,6 +115,7 @@ impl Views {
             pf_version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.start.elapsed().as_secs(),
             sessions: core.session_total,
+            sessions_proxied: core.session_proxied,
             devices: core.device_total,
             legs: living.len(),
             media,

@@ -1,5 +1,6 @@
 //! What the operator decides. One value, read by the procedures, never changed by them.
 
+pub mod media_path;
 pub mod preferences;
 pub mod privacy;
 pub mod version;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::media_path::MediaPath;
+
 /// Operator policy for CPM sessions. Every field has a default; the file's `[policy]` table sets it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,6 +18,10 @@ pub struct Policy {
     /// Users (CPM addresses) that may not start a session: `403` with `127 Service not authorised`
     /// (clause 8.2.2.1 step 1).
     pub barred: Vec<String>,
+    /// Stay in the media path of every session, or only where that is needed (clause 8.2.2.1 step 4); else act as proxy.
+    pub media_path: MediaPath,
+    /// Users (CPM addresses) whose sessions need us in the media path whatever else is decided.
+    pub media_path_users: Vec<String>,
     /// Copy what a user's device sends to the user's other suitable devices (clause 8.2.2.1, direct delivery).
     pub direct_delivery: bool,
     /// Refuse clients of another CPM release: `403` with `132 Version not supported`
@@ -60,6 +67,8 @@ impl Default for Policy {
     fn default() -> Policy {
         Policy {
             barred: Vec::new(),
+            media_path: MediaPath::Always,
+            media_path_users: Vec::new(),
             direct_delivery: true,
             client_version: None,
             allow_anonymity: true,

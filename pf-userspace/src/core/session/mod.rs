@@ -28,6 +28,7 @@ mod leg;
 mod media;
 mod modification;
 mod offer;
+mod options;
 mod passing;
 mod routing;
 mod service;
@@ -42,7 +43,10 @@ use serde::{Deserialize, Serialize};
 
 pub use context::{Context, Ids};
 pub use groups::GroupEnd;
-pub(crate) use invitation::invite;
+pub(crate) use invitation::{FROM_TRUSTED, IN_TRUST_DOMAIN, Originator, admit, check, invite};
+pub(crate) use media::{Reach, own_uri};
+pub(crate) use options::options;
+pub(crate) use routing::{destination, next_hop};
 
 use self::{
     bye::Farewell,
@@ -59,7 +63,7 @@ use super::{
     groups::EndedGroup,
     sip::{DialogError, Headers, Method, Request, Response},
     store::OrderId,
-    view::SessionView,
+    view::{SessionMode, SessionView},
 };
 
 /// One CPM session.
@@ -224,6 +228,7 @@ impl Session {
         };
         SessionView {
             id: self.id,
+            mode: SessionMode::B2bua,
             originator: self.invitation.user.clone(),
             destination: self.invitation.destination.clone(),
             conversation_id: self.invitation.headers.get("Conversation-ID").map(str::to_owned),

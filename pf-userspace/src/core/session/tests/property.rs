@@ -119,6 +119,9 @@ impl Wire {
                 }
                 Command::Sip(SipCommand::Ack { .. } | SipCommand::Cancel { .. }) => {}
                 Command::Store(order) => self.orders.push(order),
+                Command::Sip(SipCommand::Forward(forward)) => {
+                    panic!("a B2BUA passes nothing on: {forward:?}")
+                }
                 Command::Media(MediaCommand::OpenStream { stream, .. }) => {
                     assert!(self.opened.insert(stream.0));
                 }
