@@ -76,7 +76,8 @@ async fn a_store_that_fails_keeps_no_session() -> Result<()> {
         far.hung_up().await
     };
     let (first, second) = tokio::join!(expires(&mut of_silent), expires(&mut of_full));
-    (first?, second?);
+    first?;
+    second?;
     assert_eq!(silent.pf.cli_json("stats")?["store"]["late"], 2);
     let stats = full.pf.cli_json("stats")?;
     assert!(stats["store"]["full"].as_u64() > filling, "{stats}");
