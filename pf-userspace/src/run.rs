@@ -120,6 +120,8 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
         secret,
         users,
         digest: config.registrar.digest.clone(),
+        own_uri: config.sip.own_uri.clone(),
+        outside_trust_domain: config.sip.outside_trust_domain,
         store: store.is_some().then(|| StoreConfig {
             wait: seconds(config.store.wait_seconds),
             held_octets: config.store.held_octets,

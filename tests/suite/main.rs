@@ -21,6 +21,7 @@ mod ipv6_legs;
 mod mail_addresses_go_to_the_isf;
 mod old_client_gets_403_132;
 mod originator_gets_pfs_own_answer;
+mod participants_are_asked_of_the_focus;
 mod pf_ends_politely;
 mod refusals_of_the_far_end_reach_the_caller;
 mod registrations_decide_who_is_invited;

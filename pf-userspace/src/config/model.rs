@@ -97,6 +97,10 @@ pub struct Sip {
     pub core: Option<String>,
     /// The Interworking Selection Function.
     pub isf: Option<String>,
+    /// Our own SIP URI.
+    pub own_uri: Option<String>,
+    /// Outside of the core's trust domain?
+    pub outside_trust_domain: bool,
     /// User-Agent and Server.
     pub product: String,
     /// Stream connections at once.
@@ -121,6 +125,8 @@ impl Default for Sip {
             registrars: Vec::new(),
             core: None,
             isf: None,
+            own_uri: None,
+            outside_trust_domain: false,
             product: concat!("CPM-serv/OMA2.2 pf/", env!("CARGO_PKG_VERSION")).to_owned(),
             connections: 20_000,
             connections_per_peer: 4096,

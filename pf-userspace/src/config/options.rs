@@ -118,6 +118,20 @@ pub const OPTIONS: &[OptionDoc] = &[
          directly; without it they are refused.",
     ),
     option(
+        "sip.own_uri",
+        Kind::SipUri,
+        "\"sip:cpm-pf@example.org\"",
+        "`pf`'s own SIP URI (such as CPMDeferredMsgMgmtURI): From of the SUBSCRIBE by which it asks who takes part in a \
+         group session. Without it, the address that `pf` is reached at.",
+    ),
+    option(
+        "sip.outside_trust_domain",
+        Kind::Bool,
+        "true",
+        "`pf` is in another domain than the users' core, outside of its trust domain (TS 24.229 clause 4.4): that \
+         SUBSCRIBE then has P-Preferred-Service instead of P-Asserted-Service.",
+    ),
+    option(
         "sip.product",
         Kind::Product,
         "\"CPM-serv/OMA2.2 pf/0.1.0\"",

@@ -40,6 +40,11 @@ struct Pending {
 }
 
 impl Lost {
+    /// Is what is said kept?
+    pub(super) fn keeps(&self) -> bool {
+        self.keeps
+    }
+
     /// When the first outcome is no longer waited for.
     pub(super) fn until(&self) -> Option<Time> {
         self.pending.values().map(|pending| pending.until).min()
@@ -90,6 +95,7 @@ impl Session {
         }
         // Devices that have not answered so far are not connected.
         self.devices_leave(cx, None);
+        self.subscribe(cx);
     }
 
     /// ii.: the far end said something that the client shall get later, or have recorded.

@@ -208,6 +208,7 @@ fn begin(
         ending: false,
         storing: Default::default(),
         lost: None,
+        subscription: None,
         ended_group: None,
     };
     session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);

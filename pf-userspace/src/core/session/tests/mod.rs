@@ -136,6 +136,8 @@ impl World {
             secret: [7; 32],
             users: Vec::new(),
             digest: DigestAlgorithm::ALL.to_vec(),
+            own_uri: None,
+            outside_trust_domain: false,
             store: None,
         };
         change(&mut config);
