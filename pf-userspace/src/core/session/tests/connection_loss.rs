@@ -20,7 +20,8 @@ fn group(change: impl FnOnce(&mut Policy)) -> (World, Call) {
 // Rows: BYE-38, BYE-39, BYE-40, BYE-41, BYE-42, BYE-43, BYE-44, BYE-47
 #[test]
 fn any_one_setting_keeps_the_group_session_and_three_keep_what_is_said() {
-    let settings: [(fn(&mut Policy), bool); 4] = [
+    type Setting = fn(&mut Policy);
+    let settings: [(Setting, bool); 4] = [
         (|policy| policy.allow_offline_storage = true, true),
         (|policy| policy.allow_store = true, true),
         (|policy| policy.allow_defer = true, true),
