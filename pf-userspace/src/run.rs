@@ -120,7 +120,13 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
         secret,
         users,
         digest: config.registrar.digest.clone(),
-        store: store.is_some().then(|| StoreConfig { wait: seconds(config.store.wait_seconds) }),
+        own_uri: config.sip.own_uri.clone(),
+        outside_trust_domain: config.sip.outside_trust_domain,
+        store: store.is_some().then(|| StoreConfig {
+            wait: seconds(config.store.wait_seconds),
+            held_octets: config.store.held_octets,
+            session_octets: config.store.session_octets,
+        }),
     };
     let core = Shard::new(core_config, Box::new(OsEntropy));
     let (queries, asked) = mpsc::channel(QUERIES);

@@ -37,6 +37,8 @@ pub struct PfOptions {
     pub users: Vec<(String, String, String)>,
     /// Further lines for each user of the users file.
     pub user: String,
+    /// Further lines of the `[sip]` table.
+    pub sip: String,
     /// Further lines of the `[msrp]` table.
     pub msrp: String,
     /// Further tables.
@@ -58,6 +60,7 @@ impl PfOptions {
             registrars: Vec::new(),
             users: vec![("sip:alice@example.org".into(), "alice".into(), "wonderland".into())],
             user: String::new(),
+            sip: String::new(),
             msrp: String::new(),
             more: String::new(),
             log: "info".into(),
@@ -83,6 +86,7 @@ impl PfOptions {
                 text.push_str(&format!("{key} = \"sip:{address}\"\n"));
             }
         }
+        text.push_str(&format!("{}\n", self.sip));
         text.push_str(&format!("\n[msrp]\nlisten = [{}]\n{}\n", quoted(msrp.collect()), self.msrp));
         text.push_str(&format!(
             "\n[registrar]\ndomains = [\"example.org\"]\nusers = \"{}\"\n",

@@ -2,11 +2,13 @@
 
 mod a_device_that_answers_late_misses_nothing;
 mod a_flood_stays_at_the_guard;
+mod a_group_session_goes_on_for_a_lost_client;
 mod a_lost_client_may_leave_others_behind;
 mod a_proxied_session_needs_no_memory;
 mod a_proxy_keeps_to_the_rules_of_sip;
 mod a_rude_device_delays_nobody;
 mod a_session_that_is_not_refreshed_ends;
+mod an_expired_session_is_stored_first;
 mod anonymity_needs_permission;
 mod asserted_services_pass_or_are_refused;
 mod barred_user_gets_403_127;
@@ -15,10 +17,13 @@ mod direct_delivery_is_the_operators_choice;
 mod every_device_gets_each_message_once;
 mod far_end_answers_decide;
 mod far_end_sees_an_invite_of_pf;
+mod group_sessions_end_for_good_or_not;
+mod histories_begin_after_the_200;
 mod ipv6_legs;
 mod mail_addresses_go_to_the_isf;
 mod old_client_gets_403_132;
 mod originator_gets_pfs_own_answer;
+mod participants_are_asked_of_the_focus;
 mod pf_ends_politely;
 mod refusals_of_the_far_end_reach_the_caller;
 mod registrations_decide_who_is_invited;

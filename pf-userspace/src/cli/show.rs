@@ -233,12 +233,13 @@ fn stats_table(stats: &Stats) -> String {
     for (reason, count) in &path.sends_in_userspace {
         row(&format!("SENDs in userspace: {}", word(reason)), count.to_string());
     }
-    if let Some(StoreCounters { ordered, stored, busy, failed, full, late }) = stats.store {
+    if let Some(StoreCounters { ordered, stored, busy, failed, full, refused, late }) = stats.store {
         row("store ordered", ordered.to_string());
         row("store stored", stored.to_string());
         row("store failed", failed.to_string());
         row("store full", full.to_string());
         row("store busy", busy.to_string());
+        row("store refused", refused.to_string());
         row("store late", late.to_string());
     }
     for (name, value) in stats.guard.iter().flat_map(maps::guard_rows) {

@@ -97,6 +97,10 @@ pub struct Sip {
     pub core: Option<String>,
     /// The Interworking Selection Function.
     pub isf: Option<String>,
+    /// Our own SIP URI.
+    pub own_uri: Option<String>,
+    /// Outside of the core's trust domain?
+    pub outside_trust_domain: bool,
     /// User-Agent and Server.
     pub product: String,
     /// Stream connections at once.
@@ -121,6 +125,8 @@ impl Default for Sip {
             registrars: Vec::new(),
             core: None,
             isf: None,
+            own_uri: None,
+            outside_trust_domain: false,
             product: concat!("CPM-serv/OMA2.2 pf/", env!("CARGO_PKG_VERSION")).to_owned(),
             connections: 20_000,
             connections_per_peer: 4096,
@@ -292,11 +298,22 @@ pub struct Store {
     pub max_octets: u64,
     /// How long a session waits for it.
     pub wait_seconds: u32,
+    /// Octets of messages for a lost client that are held at once.
+    pub held_octets: u64,
+    /// Octets of such messages that are stored of one session.
+    pub session_octets: u64,
 }
 
 impl Default for Store {
     fn default() -> Store {
-        Store { kind: StoreKind::None, path: None, max_octets: 1 << 30, wait_seconds: 5 }
+        Store {
+            kind: StoreKind::None,
+            path: None,
+            max_octets: 1 << 30,
+            wait_seconds: 5,
+            held_octets: 1 << 20,
+            session_octets: 64 << 20,
+        }
     }
 }
 

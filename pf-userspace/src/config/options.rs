@@ -118,6 +118,20 @@ pub const OPTIONS: &[OptionDoc] = &[
          directly; without it they are refused.",
     ),
     option(
+        "sip.own_uri",
+        Kind::SipUri,
+        "\"sip:cpm-pf@example.org\"",
+        "`pf`'s own SIP URI (such as CPMDeferredMsgMgmtURI): From of the SUBSCRIBE by which it asks who takes part in a \
+         group session. Without it, the address that `pf` is reached at.",
+    ),
+    option(
+        "sip.outside_trust_domain",
+        Kind::Bool,
+        "true",
+        "`pf` is in another domain than the users' core, outside of its trust domain (TS 24.229 clause 4.4): that \
+         SUBSCRIBE then has P-Preferred-Service instead of P-Asserted-Service.",
+    ),
+    option(
         "sip.product",
         Kind::Product,
         "\"CPM-serv/OMA2.2 pf/0.1.0\"",
@@ -473,6 +487,19 @@ pub const OPTIONS: &[OptionDoc] = &[
         "3",
         "How long the end of a session waits for the store before it goes on without. The object may still be stored \
          later.",
+    ),
+    option(
+        "store.held_octets",
+        Kind::Integer(1 << 10, 1 << 30, "octets"),
+        "4194304",
+        "What is said in a group session whose last client is lost is kept where the user wants that. So much of it is \
+         held of one stream at once until it is in the store; a message that is larger gets `413`.",
+    ),
+    option(
+        "store.session_octets",
+        Kind::Integer(1 << 10, 1 << 40, "octets"),
+        "1073741824",
+        "How much of it is stored of one session; what goes beyond gets `408`, and is counted in `pf stats`.",
     ),
     option(
         "admin.socket",

@@ -28,6 +28,7 @@ fn every_field_has_an_option_and_every_option_a_field() {
     config.sip.advertise = Some("pf.example.org".into());
     config.sip.core = Some("sip:core".into());
     config.sip.isf = Some("sip:isf".into());
+    config.sip.own_uri = Some("sip:pf@example.org".into());
     config.sip.transactions_per_source = Some(1000);
     config.msrp.advertise = Some([192, 0, 2, 7].into());
     config.registrar.users = Some("users.toml".into());

@@ -112,7 +112,8 @@ impl Shard {
         match event {
             Event::Tick => self.tick(now),
             Event::Media(event) => {
-                let (MediaEvent::LegClosed { leg, .. }
+                let (MediaEvent::Intercepted { leg, .. }
+                | MediaEvent::LegClosed { leg, .. }
                 | MediaEvent::LegDown { leg, .. }
                 | MediaEvent::LegUp { leg }) = &event;
                 let session = self.index.media.get(leg).copied();

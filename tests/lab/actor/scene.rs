@@ -23,6 +23,8 @@ pub struct SceneOptions {
     pub transport: Transport,
     /// Interworking Selection Function.
     pub isf: Option<SocketAddr>,
+    /// Lines of the `[sip]` table.
+    pub sip: String,
     /// Lines of the `[msrp]` table.
     pub msrp: String,
     /// Lines for alice in the users file.
@@ -38,6 +40,7 @@ impl Default for SceneOptions {
             devices: vec!["UE-A", "UE-B", "UE-C"],
             transport: Transport::Udp,
             isf: None,
+            sip: String::new(),
             msrp: String::new(),
             user: String::new(),
             store: String::new(),
@@ -88,7 +91,7 @@ impl Scene {
         pf.trusted = vec![far.place.ip];
         pf.registrars = vec![far.place.ip];
         pf.isf = options.isf;
-        pf.msrp = options.msrp;
+        (pf.sip, pf.msrp) = (options.sip, options.msrp);
         pf.user = options.user;
         pf.more = format!("[store]\n{}\n", options.store);
         let pf = Pf::start(&pf)?;

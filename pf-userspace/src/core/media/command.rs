@@ -33,6 +33,10 @@ impl Switch {
                 }
             }
             MediaCommand::CloseStream { stream } => self.close_stream(now, stream),
+            MediaCommand::Intercept { stream, keep } => self.begin_interception(stream, keep),
+            MediaCommand::ConfirmIntercepted { stream, number, kept } => {
+                self.confirm_intercepted(stream, number, kept);
+            }
         }
         self.welcome(now);
         self.close_answered(now);
@@ -52,6 +56,7 @@ impl Switch {
             chunked: Default::default(),
             waiters: Vec::new(),
             backlog: Default::default(),
+            interception: None,
         });
         self.stream_keys.insert(key, stream);
     }

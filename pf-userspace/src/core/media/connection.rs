@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use pf_common::msrp::Ident;
 
-use super::{ConnId, LegId, late::Kept, live::Live, outbox::Outbox};
+use super::{ConnId, LegId, intercept::Taken, late::Kept, live::Live, outbox::Outbox};
 use crate::core::time::Time;
 
 /// One connection.
@@ -97,6 +97,8 @@ pub(super) struct Frame {
     pub(super) answered: bool,
     /// It is kept for legs that are not up yet.
     pub(super) kept: Option<Box<Kept>>,
+    /// It is taken in for a client that is lost.
+    pub(super) taken: Option<Box<Taken>>,
 }
 
 impl Default for Frame {
@@ -116,6 +118,7 @@ impl Default for Frame {
             total: None,
             answered: false,
             kept: None,
+            taken: None,
         }
     }
 }

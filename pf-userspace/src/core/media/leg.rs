@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use pf_common::msrp::Uri;
 
-use super::{ConnId, LegId, LegState, connection::Connection, late::Backlog};
+use super::{ConnId, LegId, LegState, connection::Connection, intercept::Interception, late::Backlog};
 use crate::core::{
     event::{LegCounters, LegDown, LegKey, LegRole, RemoteLeg, StreamKey, StreamPolicy},
     time::Time,
@@ -27,6 +27,8 @@ pub(super) struct Stream {
     pub(super) waiters: Vec<ConnId>,
     /// What is kept for devices that are not up yet.
     pub(super) backlog: Backlog,
+    /// The far end is answered here, for a client that is lost.
+    pub(super) interception: Option<Box<Interception>>,
 }
 
 /// Why a primary leg is gone.

@@ -11,7 +11,8 @@
 //!
 //! # Who slows whom?
 //! The primary leg (far end for the user's devices, originator for the far end) slows its source: reading
-//! pauses. Every other leg gets copies; when its queue passes its bound, the leg is closed. A device's leg that
+//! pauses. Where the originator is lost and the session goes on without it, the far end is answered here
+//! ([`intercept`]). Every other leg gets copies; when its queue passes its bound, the leg is closed. A device's leg that
 //! is not up yet gets its copies when it is ([`late`]). A source that leaves its frame half sent does not keep
 //! a shared connection from others ([`stuck`]).
 
@@ -22,6 +23,7 @@ mod command;
 mod connection;
 mod frame;
 mod half;
+mod intercept;
 mod interrupt;
 mod late;
 mod leg;

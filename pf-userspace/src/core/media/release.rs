@@ -259,7 +259,10 @@ impl Switch {
         }
         for sender in senders {
             if sender.report != FailureReport::No {
-                self.answer(sender.conn, sender.leg, &sender.transaction, b"481 Next hop is gone");
+                // Another try finds somebody who takes it.
+                let again = self.is_intercepted(sender.leg);
+                let status: &[u8] = if again { b"408 The client is lost" } else { b"481 Next hop is gone" };
+                self.answer(sender.conn, sender.leg, &sender.transaction, status);
             }
         }
         if last_leg {

@@ -141,7 +141,7 @@ impl Switch {
     }
 
     /// Where a frame goes that must not wait: the outbox, or behind the open frame.
-    fn control(&mut self, id: ConnId) -> Option<&mut Vec<u8>> {
+    pub(super) fn control(&mut self, id: ConnId) -> Option<&mut Vec<u8>> {
         let conn = self.conns.get_mut(id)?;
         conn.dirty(id, &mut self.dirty, &mut self.spare);
         Some(if conn.open.is_some() { &mut conn.control } else { conn.outbox.octets() })

@@ -1,5 +1,6 @@
 //! The switch without sockets: a world of peers, all cuts and delays drawn at random.
 
+mod intercept;
 mod late;
 mod stuck;
 

@@ -114,7 +114,13 @@ impl Session {
     }
 
     /// Step 1: the served client left.
-    fn client_left(&mut self, cx: &mut Context<'_>, tx: ServerTx, end: GroupEnd, reason: Option<&str>) {
+    pub(super) fn client_left(
+        &mut self,
+        cx: &mut Context<'_>,
+        tx: ServerTx,
+        end: GroupEnd,
+        reason: Option<&str>,
+    ) {
         self.ending = true;
         self.legs[A].state = LegState::Ending(Close::Left);
         // a. Media towards the client.
@@ -139,19 +145,6 @@ impl Session {
         let end = GroupEnd::from_cause(reason.and_then(sip_cause));
         let then = Then::HangUp { reason: reason.map(str::to_owned) };
         self.store_before(cx, end, reason, then);
-    }
-
-    /// Step 4: the core lost the served client.
-    fn client_lost(&mut self, cx: &mut Context<'_>, tx: ServerTx, reason: Option<&str>) {
-        let connected = |leg: &super::Leg| leg.role == LegRole::Device && leg.is_established();
-        if self.legs.iter().any(connected) {
-            // Another suitable device is connected (AMB-16): the session goes on for it.
-            self.answer_bye(cx, A, tx);
-            self.close_leg(cx, A, Close::Left);
-        } else {
-            // None of the settings that would keep us in the session is there: release all, propagate the BYE.
-            self.client_left(cx, tx, GroupEnd::Other, reason);
-        }
     }
 
     /// Step 1.b: media and BYE to each connected device; those that were only invited are cancelled.
@@ -259,7 +252,7 @@ impl Session {
         self.close_leg(cx, from, Close::Left);
     }
 
-    fn answer_bye(&mut self, cx: &mut Context<'_>, no: LegNo, tx: ServerTx) {
+    pub(super) fn answer_bye(&mut self, cx: &mut Context<'_>, no: LegNo, tx: ServerTx) {
         let ok = self.legs[no].response(200, &cx.config.product);
         cx.respond(tx, ok);
     }

@@ -22,7 +22,11 @@ impl Session {
     /// Step 8: invites every other suitable device that is not in the session yet. How they answer, and whether, is
     /// nothing to legs A and F.
     pub(crate) fn deliver_directly(&mut self, cx: &mut Context<'_>) {
-        if !cx.config.policy.direct_delivery || self.ending || !self.legs[F].is_established() {
+        if !cx.config.policy.direct_delivery
+            || self.ending
+            || self.lost.is_some()
+            || !self.legs[F].is_established()
+        {
             return;
         }
         // a. Only devices of the required release; b. all suitable ones but the one that originated the session.

@@ -207,6 +207,8 @@ fn begin(
         farewell: None,
         ending: false,
         storing: Default::default(),
+        lost: None,
+        subscription: None,
         ended_group: None,
     };
     session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);

@@ -88,6 +88,8 @@ pub(crate) enum Close {
     Incompatible,
     /// The peer said BYE.
     Left,
+    /// The core lost the client, and the session goes on without it.
+    Lost,
     /// The INVITE was refused with this status.
     Refused(u16),
     /// The INVITE was never answered.
@@ -103,6 +105,7 @@ impl fmt::Display for Close {
             Close::Expired => f.write_str("expired"),
             Close::Incompatible => f.write_str("incompatible"),
             Close::Left => f.write_str("left"),
+            Close::Lost => f.write_str("lost"),
             Close::Refused(status) => write!(f, "refused {status}"),
             Close::Unanswered => f.write_str("unanswered"),
         }

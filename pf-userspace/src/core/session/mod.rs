@@ -8,10 +8,11 @@
 //! - `answer`: 8.2.2.1, from the far end's response to ours, and the ACK
 //! - `delivery`: 8.2.2.1 step 8 with 8.3.2.1, direct delivery to the user's other devices
 //! - `cancel`: 8.2.2.2 (RFC 3261 section 9)
-//! - `bye`: 8.2.2.3
+//! - `bye`: 8.2.2.3; `connection_loss`: its step 4
 //! - `storing`: 8.5, the record of the session in the message store; `groups`: what is left of a group session
 //! - `timer`: 8.2.2.4 and RFC 4028
 //! - `modification`: 8.2.2.5
+//! - `participants`: 8.2.2.6
 //! - `passing`: other requests inside the dialog
 //!
 //! A session is plain data. It does not know how it is found: the shard derives its indexes from [`Session::keys`].
@@ -19,6 +20,7 @@
 mod answer;
 mod bye;
 mod cancel;
+mod connection_loss;
 mod context;
 mod delivery;
 mod groups;
@@ -28,6 +30,7 @@ mod media;
 mod modification;
 mod offer;
 mod options;
+mod participants;
 mod passing;
 mod routing;
 mod service;
@@ -49,10 +52,12 @@ pub(crate) use routing::{destination, next_hop};
 
 use self::{
     bye::Farewell,
+    connection_loss::Lost,
     invitation::{Invitation, SentInvite},
     leg::{A, Close, F, Leg, LegNo, LegState},
     media::Stream,
     modification::Change,
+    participants::Subscription,
     storing::Storing,
 };
 use super::{
@@ -83,6 +88,10 @@ pub struct Session {
     ending: bool,
     /// What the message store has to do with it.
     storing: Storing,
+    /// It goes on for a client that is lost.
+    lost: Option<Lost>,
+    /// Who takes part in it, as the controlling function tells us.
+    subscription: Option<Subscription>,
     /// Its end as a group session, until the shard has taken note of it.
     ended_group: Option<EndedGroup>,
 }
@@ -113,6 +122,8 @@ enum Work {
     Pass { asker: LegNo, tx: ServerTx, method: PassMethod },
     /// Session refresh (RFC 4028).
     Refresh { invite: bool },
+    /// SUBSCRIBE for the participants.
+    Subscribe,
 }
 
 /// Methods that are passed on inside a dialog.
@@ -160,7 +171,10 @@ impl Session {
                 };
                 self.final_response(cx, tx, &Response::new(status));
             }
-            Event::Store(outcome) => self.stored(cx, &outcome),
+            Event::Store(outcome) => {
+                self.stored(cx, &outcome);
+                self.intercepted_stored(cx, &outcome);
+            }
             Event::Tick => self.tick(cx),
         }
         self.settle(cx);
@@ -173,9 +187,12 @@ impl Session {
         let timers = self.legs.iter().filter(|leg| leg.is_established() && !self.ending);
         let timers = timers.filter_map(|leg| leg.timer.as_ref().map(timer::SessionTimer::deadline));
         let store = self.storing.until();
+        let subscription = self.subscription.as_ref().filter(|_| !self.ending);
+        let subscription = subscription.and_then(Subscription::deadline);
+        let lost = self.lost.as_ref().and_then(Lost::until);
         // While the store is waited for, the farewell is not looked at.
         let farewell = self.farewell.as_ref().map(Farewell::until).filter(|_| store.is_none());
-        clients.chain(acks).chain(timers).chain(farewell).chain(store).min()
+        clients.chain(acks).chain(timers).chain(farewell).chain(store).chain(lost).chain(subscription).min()
     }
 
     /// Is everything said and released?
@@ -199,8 +216,10 @@ impl Session {
             keys.servers.extend(leg.unacked.iter().map(|unacked| unacked.tx));
             keys.media.extend(leg.lines.iter().flatten().map(|line| line.key));
         }
+        keys.dialogs.extend(self.subscription.as_ref().map(Subscription::key));
         keys.clients.extend(self.clients.keys());
         keys.orders.extend(self.storing.orders());
+        keys.orders.extend(self.lost.iter().flat_map(Lost::orders));
         keys
     }
 
@@ -213,6 +232,7 @@ impl Session {
     pub(crate) fn view(&self, now: Time) -> SessionView {
         let state = match () {
             () if self.ending => "ending",
+            () if self.lost.is_some() => "client lost",
             () if self.legs[F].is_established() => "established",
             () => "inviting",
         };
@@ -238,6 +258,9 @@ impl Session {
 
     /// A request inside one of our dialogs.
     fn request(&mut self, cx: &mut Context<'_>, tx: ServerTx, request: &Request) {
+        if self.subscription.as_ref().is_some_and(|subscription| subscription.owns(request)) {
+            return self.notified(cx, tx, request);
+        }
         let Some(no) = self.leg_of(request) else { return cx.refuse(tx, request, 481) };
         if let Err(error) = self.legs[no].dialog.receive(request) {
             let status = match error {
@@ -307,11 +330,14 @@ impl Session {
                 self.passed_answered(cx, asker, waiting, method, response);
             }
             Work::Refresh { invite } => self.refresh_answered(cx, tx, leg, invite, response),
+            Work::Subscribe => self.subscribe_answered(cx, response),
         }
     }
 
     fn tick(&mut self, cx: &mut Context<'_>) {
         self.store_due(cx);
+        self.intercepted_due(cx);
+        self.subscription_due(cx);
         let due = |client: &Client| client.until <= cx.now;
         let late: Vec<ClientTx> = self.clients.iter().filter(|(_, c)| due(c)).map(|(tx, _)| *tx).collect();
         for tx in late {
@@ -336,6 +362,9 @@ impl Session {
 
     fn media(&mut self, cx: &mut Context<'_>, event: MediaEvent) {
         match event {
+            MediaEvent::Intercepted { stream, number, message, .. } => {
+                self.intercepted(cx, stream, number, *message);
+            }
             MediaEvent::LegClosed { leg, counters } => {
                 if let Some(no) = self.leg_with(leg) {
                     leg::add(&mut self.legs[no].counters, &counters);
@@ -369,8 +398,12 @@ impl Session {
     /// Closes what has nothing left to wait for; after every event.
     fn settle(&mut self, cx: &mut Context<'_>) {
         self.say_farewell(cx);
+        if self.ending {
+            self.unsubscribe(cx);
+        }
         let nobody = self.legs.iter().enumerate().all(|(no, leg)| no == F || !leg.is_alive());
-        if !self.ending && nobody && !matches!(self.legs[F].state, LegState::Closed(_)) {
+        if !self.ending && self.lost.is_none() && nobody && !matches!(self.legs[F].state, LegState::Closed(_))
+        {
             self.end(cx, None, Close::Ended);
         }
         if self.legs.iter().all(Leg::is_closed) {

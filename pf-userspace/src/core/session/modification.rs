@@ -122,7 +122,8 @@ impl Session {
             | Work::Bye
             | Work::Invite(_)
             | Work::Pass { .. }
-            | Work::Refresh { invite: false } => false,
+            | Work::Refresh { invite: false }
+            | Work::Subscribe => false,
         };
         leg.asked.is_some() || leg.unacked.is_some() || self.clients.values().any(concerns)
     }
@@ -376,7 +377,7 @@ impl Session {
             Work::Change(change) => leg == no || change.asker == no,
             Work::Pass { asker, .. } => leg == no || *asker == no,
             Work::DeviceChange | Work::Refresh { .. } => leg == no,
-            Work::Answered | Work::Bye | Work::Invite(_) => false,
+            Work::Answered | Work::Bye | Work::Invite(_) | Work::Subscribe => false,
         };
         let waiting: Vec<ClientTx> =
             self.clients.iter().filter(|(_, c)| concerns(c.leg, &c.work)).map(|(tx, _)| *tx).collect();

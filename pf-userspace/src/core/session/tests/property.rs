@@ -14,6 +14,7 @@ enum Step {
     Ask { who: usize, what: usize },
     Cancel,
     Down { leg: usize },
+    Intercepted { number: u64 },
     Pass { seconds: u64 },
     Reply { to: usize, status: u16, described: bool },
     ShutDown,
@@ -30,6 +31,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..4_usize, 0..10_usize).prop_map(|(who, what)| Step::Ask { who, what }),
         1 => Just(Step::Cancel),
         1 => (0..4_usize).prop_map(|leg| Step::Down { leg }),
+        1 => (0..5_u64).prop_map(|number| Step::Intercepted { number }),
         3 => prop::sample::select(vec![0, 1, 5, 31, 40, 200, 1000])
             .prop_map(|seconds| Step::Pass { seconds }),
         9 => (0..8_usize, status, any::<bool>())
@@ -56,6 +58,8 @@ struct Wire {
     opened: BTreeSet<u64>,
     established: BTreeSet<String>,
     ended: BTreeSet<String>,
+    /// Messages for a lost client that were not confirmed.
+    heard: BTreeSet<(u64, u64)>,
     /// Orders to the store without outcome.
     orders: Vec<Order>,
 }
@@ -80,6 +84,7 @@ impl Wire {
             opened: BTreeSet::new(),
             established: BTreeSet::new(),
             ended: BTreeSet::new(),
+            heard: BTreeSet::new(),
             orders: Vec::new(),
         };
         wire.listen();
@@ -122,6 +127,12 @@ impl Wire {
                 }
                 Command::Media(MediaCommand::CloseStream { stream }) => {
                     assert!(self.opened.remove(&stream.0), "closed once");
+                }
+                Command::Media(MediaCommand::Intercept { stream, .. }) => {
+                    assert!(self.opened.contains(&stream.0));
+                }
+                Command::Media(MediaCommand::ConfirmIntercepted { stream, number, .. }) => {
+                    assert!(self.heard.remove(&(stream.0, number)), "each message is confirmed once");
                 }
                 Command::Media(MediaCommand::OpenLeg { leg, stream, .. }) => {
                     assert!(self.opened.contains(&stream.0) && self.legs.insert(leg));
@@ -186,6 +197,21 @@ impl Wire {
                 if let Some(leg) = self.legs.iter().nth(*leg).copied() {
                     let (reason, counters) = (LegDown::Closed, LegCounters::default());
                     self.w.event(Event::Media(MediaEvent::LegDown { leg, reason, counters }));
+                }
+            }
+            Step::Intercepted { number } => {
+                let far = self.w.names.iter().find(|(_, name)| *name == "F").map(|(leg, _)| *leg);
+                if let Some((leg, stream)) = far.zip(self.opened.first().copied())
+                    && self.heard.insert((stream, *number))
+                {
+                    let message = InterceptedMessage {
+                        message_id: "m".to_owned(),
+                        content_type: None,
+                        octets: vec![b'x'; 700],
+                    };
+                    let (stream, number) = (StreamKey(stream), *number);
+                    let event = MediaEvent::Intercepted { leg, stream, number, message: Box::new(message) };
+                    self.w.event(Event::Media(event));
                 }
             }
             Step::Pass { seconds } => self.pass(*seconds),
