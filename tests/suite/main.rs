@@ -3,6 +3,7 @@
 mod a_device_that_answers_late_misses_nothing;
 mod a_flood_stays_at_the_guard;
 mod a_lost_client_may_leave_others_behind;
+mod a_refusal_may_lead_to_the_isf;
 mod a_rude_device_delays_nobody;
 mod a_session_that_is_not_refreshed_ends;
 mod anonymity_needs_permission;

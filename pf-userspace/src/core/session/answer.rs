@@ -53,9 +53,12 @@ impl Session {
     ) {
         let waiting = self.legs[F].state == LegState::Inviting;
         if !response.is_success() {
-            let again = waiting && self.invite_again(cx, F, &sent, response, cx.now + super::RINGING);
+            let again = waiting
+                && (self.invite_again(cx, F, &sent, response, cx.now + super::RINGING)
+                    || self.interwork(cx, &sent, response));
             if !again {
-                self.far_refused(cx, waiting, response);
+                let best = self.best_refusal(response);
+                self.far_refused(cx, waiting, &best);
             }
             return;
         }

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     Client, RINGING, Session, Work,
     context::Context,
+    interworking::Interworking,
     leg::{F, Leg},
     media::{Reach, own_uri},
     offer::offer_of,
-    routing::{destination, max_forwards, next_hop},
+    routing::{destination, max_forwards, next_hop, to_core},
     service::{Service, service},
     timer,
 };
@@ -39,6 +40,8 @@ pub(crate) struct Invitation {
     pub(crate) group: bool,
     /// P-Asserted-Service as we assert it or pass it on.
     pub(crate) service: Option<String>,
+    /// P-Asserted-Identity of the user.
+    pub(crate) asserted: Vec<String>,
     /// It had no session description: we make the offer in our 2xx.
     pub(crate) offerless: bool,
 }
@@ -89,7 +92,7 @@ const END_TO_END: [&str; 23] = [
 const FROM_TRUSTED: [&str; 2] = ["Feature-Caps", "History-Info"];
 
 /// Header fields that do not enter the core's trust domain nor leave it (RFC 7315).
-const IN_TRUST_DOMAIN: [&str; 3] =
+pub(super) const IN_TRUST_DOMAIN: [&str; 3] =
     ["P-Access-Network-Info", "P-Charging-Function-Addresses", "P-Charging-Vector"];
 
 /// Option tags that an INVITE may require of us.
@@ -170,11 +173,13 @@ fn begin(
             from: *from,
             group: service.is_group(),
             service: service.asserted(),
+            asserted: asserted.clone(),
             offerless: offered.offerless,
         },
         legs: vec![a],
         streams: Vec::new(),
         clients: Default::default(),
+        interworking: Interworking::default(),
         farewell: None,
         ending: false,
     };
@@ -297,6 +302,7 @@ impl Session {
         let mut leg =
             Leg::new(LegRole::Far, self.invitation.destination.clone(), String::new(), dialog, contact);
         leg.sdp_session = cx.sdp_session();
+        leg.iwf = !to_core(&self.invitation.destination);
         self.legs.push(leg);
         self.plan_lines(cx, F, offered, |_| Session::far_session_id());
         let origin = self.legs[F].origin(self.media_host(cx, F));

@@ -26,6 +26,8 @@ pub(crate) const F: LegNo = 1;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Leg {
     pub(crate) role: LegRole,
+    /// Its INVITE went to the ISF: the peer is an IWF.
+    pub(crate) iwf: bool,
     /// For the operator: device name, instance or URI.
     pub(crate) name: String,
     /// What tells a device from another one: instance id, else Contact URI.
@@ -157,6 +159,7 @@ impl Leg {
     pub(crate) fn new(role: LegRole, name: String, device: String, dialog: Dialog, contact: String) -> Leg {
         Leg {
             role,
+            iwf: false,
             name,
             device,
             state: LegState::Inviting,

@@ -7,6 +7,7 @@
 //!   (step 4.k) and `offer` (5.2.1.2)
 //! - `answer`: 8.2.2.1, from the far end's response to ours, and the ACK
 //! - `delivery`: 8.2.2.1 step 8 with 8.3.2.1, direct delivery to the user's other devices
+//! - `interworking`: 8.2.2.1, error part, and 6.5, the way to the ISF
 //! - `cancel`: 8.2.2.2 (RFC 3261 section 9)
 //! - `bye`: 8.2.2.3
 //! - `timer`: 8.2.2.4 and RFC 4028
@@ -20,6 +21,7 @@ mod bye;
 mod cancel;
 mod context;
 mod delivery;
+mod interworking;
 mod invitation;
 mod leg;
 mod media;
@@ -41,6 +43,7 @@ pub(crate) use invitation::invite;
 
 use self::{
     bye::Farewell,
+    interworking::Interworking,
     invitation::{Invitation, SentInvite},
     leg::{A, Close, F, Leg, LegNo, LegState},
     media::Stream,
@@ -66,6 +69,8 @@ pub struct Session {
     streams: Vec<Option<Stream>>,
     /// Our requests that have no final response yet, and INVITEs that a fork may still answer.
     clients: BTreeMap<ClientTx, Client>,
+    /// What is known of its interworking.
+    interworking: Interworking,
     /// A BYE that waits for the other side's answer.
     farewell: Option<Farewell>,
     /// It is being ended: nothing new begins.

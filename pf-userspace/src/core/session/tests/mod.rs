@@ -5,6 +5,7 @@ mod answer;
 mod bye;
 mod cancel;
 mod delivery;
+mod interworking;
 mod invitation;
 mod modification;
 mod passing;
