@@ -22,6 +22,7 @@ mod registrations_decide_who_is_invited;
 mod session_end_reaches_every_leg;
 mod sessions_change_on_the_way;
 mod sessions_share_a_connection;
+mod sessions_with_interworking_functions;
 mod slow_device_loses_its_own_leg_only;
 mod the_contact_outlives_its_session;
 mod the_demo_loses_nothing;

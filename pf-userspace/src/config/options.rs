@@ -431,7 +431,7 @@ pub const OPTIONS: &[OptionDoc] = &[
     ),
     option(
         "policy.interworking_wait_seconds",
-        Kind::Integer(0, 10, "seconds"),
+        Kind::Integer(1, 10, "seconds"),
         "2",
         "How long the client's answer waits for further interworking functions when the first one has rejected \
          streams; once more for a second invitation.",

@@ -1,6 +1,8 @@
 //! Clause 8.2.2.1, error part, and clause 6.5: an INVITE that the far end refuses goes to the Interworking Selection
 //! Function, if the operator wants that.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -8,16 +10,58 @@ use super::{
     RINGING, Session,
     context::Context,
     invitation::{IN_TRUST_DOMAIN, SentInvite},
-    leg::{A, F, LegState},
+    iwf_answer::Gathering,
+    iwf_bye::Leaving,
+    leg::{A, F, Leg, LegNo, LegState},
     routing::to_isf,
 };
-use crate::core::sip::{Headers, Method, Request, Response};
+use crate::core::{
+    Time,
+    event::{LegRole, MediaCommand},
+    sdp::{self, Sdp, SetupAttr},
+    sip::{Dialog, Headers, Method, Request, Response, dialog::with_tag},
+};
+
+/// The most legs to IWFs that a session has.
+pub(super) const MAX_IWFS: usize = 16;
+
+/// Header fields of an INVITE that each one has for itself.
+const OWN: [&str; 11] = [
+    "Call-ID",
+    "Content-Type",
+    "CSeq",
+    "From",
+    "Max-Forwards",
+    "Min-SE",
+    "Require",
+    "Route",
+    "Session-Expires",
+    "Supported",
+    "To",
+];
 
 /// What a session knows of its interworking.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Interworking {
     /// The far end's refusal, while the ISF is asked.
     refused: Option<Refusal>,
+    /// The INVITE that the ISF took, for further ones.
+    pub(super) sent: Option<SentInvite>,
+    /// An IWF has accepted, the originating device is not answered yet.
+    pub(super) gathering: Option<Gathering>,
+    /// IWFs that have left, and whose streams the originating device still has.
+    pub(super) leaving: Vec<Leaving>,
+    /// IWFs that are to be told which streams are theirs.
+    pub(super) undescribed: BTreeSet<LegNo>,
+}
+
+impl Interworking {
+    /// When something is to be done.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let gathering = self.gathering.as_ref().map(|gathering| gathering.until);
+        let leaving = self.leaving.iter().filter_map(Leaving::deadline);
+        gathering.into_iter().chain(leaving).min()
+    }
 }
 
 /// A response that is kept for later; its body says nothing.
@@ -57,6 +101,68 @@ impl Session {
         request.body = Bytes::from(sent.body.clone());
         self.send_invite(cx, F, request, hop, sent.interval, 0, cx.now + RINGING);
         true
+    }
+
+    /// Another INVITE to the ISF (clause 6.5), for these streams alone: step 4 without 4.f and 4.g (200 part step
+    /// 1.b), with this `a=setup`. `offered` has the streams at the session's places. Gives the new leg.
+    pub(super) fn invite_isf(
+        &mut self,
+        cx: &mut Context<'_>,
+        streams: &[usize],
+        offered: &Sdp,
+        setup: SetupAttr,
+    ) -> Option<LegNo> {
+        let sent = self.interworking.sent.clone()?;
+        let iwfs = self.legs.iter().filter(|leg| leg.iwf).count();
+        let (hop, routes) = to_isf(cx).filter(|_| iwfs < MAX_IWFS)?;
+        let header = |name| sent.headers.get(name).unwrap_or_default();
+        let (call_id, tag) = (cx.call_id(), cx.tag());
+        let (from, to) = (with_tag(header("From"), None), with_tag(header("To"), None));
+        let mut dialog = Dialog::outgoing(call_id, from, tag, to, sent.uri.clone(), routes, None);
+        let (mut request, _) = dialog.request(Method::Invite);
+        request.uri.clone_from(&sent.uri);
+        request.headers.set("Max-Forwards", header("Max-Forwards"));
+        let own = |name: &str| OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
+        for field in sent.headers.0.iter().filter(|field| !own(&field.name)) {
+            request.headers.push(field.name.as_str(), field.value.as_str());
+        }
+
+        let name = self.invitation.destination.clone();
+        let mut leg = Leg::new(LegRole::Far, name, String::new(), dialog, header("Contact").to_owned());
+        leg.iwf = true;
+        leg.sdp_session = cx.sdp_session();
+        leg.places = Some(streams.iter().map(|stream| Some(*stream)).collect());
+        let no = self.legs.len();
+        self.legs.push(leg);
+        for stream in streams {
+            self.release_far_line(cx, *stream);
+        }
+        let others: Vec<usize> = (0..offered.line_count()).filter(|index| !streams.contains(index)).collect();
+        let offered = offered.clone().rejecting(&others);
+        self.plan_lines(cx, no, &offered, |_| Session::far_session_id());
+        let origin = self.legs[no].origin(self.media_host(cx, no));
+        let offer = sdp::offer(&offered, &self.legs[no].local_lines(|_| setup), &origin);
+        let offer = self.legs[no].outward(&offer).write();
+        self.legs[no].ours = offer.to_vec();
+        self.open_lines(cx, no);
+        // The list of recipients goes along (step 4.a).
+        let body = Bytes::from(sent.body.clone());
+        let parts = sdp::split_body(sent.headers.get("Content-Type"), &body).map(|body| body.others);
+        let boundary = cx.entropy.token(20);
+        let (content_type, body) = sdp::join_body(&offer, &parts.unwrap_or_default(), &boundary);
+        request.headers.push("Content-Type", content_type);
+        request.body = body;
+        self.send_invite(cx, no, request, hop, 0, 0, cx.now + RINGING);
+        Some(no)
+    }
+
+    /// A stream leaves the leg of the other side that it was offered on.
+    fn release_far_line(&mut self, cx: &mut Context<'_>, stream: usize) {
+        let far = self.far_of(stream).unwrap_or(F);
+        let line = self.legs[far].lines.get_mut(stream).and_then(Option::take);
+        if let Some(line) = line.filter(|line| line.open) {
+            cx.media(MediaCommand::CloseLeg { leg: line.key });
+        }
     }
 
     /// The ISF is the operator's own node: it gets what stays within the trust domain, also where the far end that

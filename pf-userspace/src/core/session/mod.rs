@@ -7,7 +7,8 @@
 //!   (step 4.k) and `offer` (5.2.1.2)
 //! - `answer`: 8.2.2.1, from the far end's response to ours, and the ACK
 //! - `delivery`: 8.2.2.1 step 8 with 8.3.2.1, direct delivery to the user's other devices
-//! - `interworking`: 8.2.2.1, error part, and 6.5, the way to the ISF
+//! - `interworking`: 8.2.2.1, error part, and 6.5, the way to the ISF; with `iwf_answer` (200 part step 1),
+//!   `iwf_bye` (8.2.2.3 step 3) and `legs` (which stream belongs to which IWF)
 //! - `cancel`: 8.2.2.2 (RFC 3261 section 9)
 //! - `bye`: 8.2.2.3
 //! - `timer`: 8.2.2.4 and RFC 4028
@@ -23,7 +24,10 @@ mod context;
 mod delivery;
 mod interworking;
 mod invitation;
+mod iwf_answer;
+mod iwf_bye;
 mod leg;
+mod legs;
 mod media;
 mod modification;
 mod offer;
@@ -45,13 +49,14 @@ use self::{
     bye::Farewell,
     interworking::Interworking,
     invitation::{Invitation, SentInvite},
-    leg::{A, Close, F, Leg, LegNo, LegState},
+    iwf_bye::GivingUp,
+    leg::{Close, F, Leg, LegNo, LegState},
     media::Stream,
     modification::Change,
 };
 use super::{
     Event, Time,
-    event::{ClientTx, LegKey, MediaEvent, NoAnswer, ServerTx, SipEvent},
+    event::{ClientTx, LegKey, LegRole, MediaEvent, NoAnswer, ServerTx, SipEvent},
     sip::{DialogError, Headers, Method, Request, Response},
     view::SessionView,
 };
@@ -63,7 +68,7 @@ pub struct Session {
     started: Time,
     /// What the originating device asked for.
     invitation: Invitation,
-    /// Legs A, F, and one per device ever invited, in that order.
+    /// Leg A, leg F, and then one per device ever invited and per further IWF, as they came.
     legs: Vec<Leg>,
     /// By m-line index; `None` where we do not carry the line.
     streams: Vec<Option<Stream>>,
@@ -95,10 +100,13 @@ enum Work {
     Bye,
     /// re-INVITE or UPDATE on behalf of the other side (clause 8.2.2.5).
     Change(Box<Change>),
-    /// re-INVITE of a device after such a change (clause 8.2.2.5 step 6).
-    DeviceChange,
+    /// re-INVITE of our own that concerns this leg only: of a device after a change (clause 8.2.2.5 step 6), of an
+    /// IWF whose streams are settled.
+    Own,
     /// The INVITE that makes the leg.
     Invite(Box<SentInvite>),
+    /// re-INVITE of the originating device without the streams of IWFs that have left (clause 8.2.2.3 step 3.a).
+    GiveUp(Box<GivingUp>),
     /// A request inside the dialog on behalf of the other side.
     Pass { asker: LegNo, tx: ServerTx, method: PassMethod },
     /// Session refresh (RFC 4028).
@@ -161,7 +169,8 @@ impl Session {
         let timers = self.legs.iter().filter(|leg| leg.is_established());
         let timers = timers.filter_map(|leg| leg.timer.as_ref().map(timer::SessionTimer::deadline));
         let farewell = self.farewell.as_ref().map(Farewell::until);
-        clients.chain(acks).chain(timers).chain(farewell).min()
+        let interworking = self.interworking.deadline().filter(|_| !self.ending);
+        clients.chain(acks).chain(timers).chain(farewell).chain(interworking).min()
     }
 
     /// Is everything said and released?
@@ -198,7 +207,7 @@ impl Session {
     pub(crate) fn view(&self, now: Time) -> SessionView {
         let state = match () {
             () if self.ending => "ending",
-            () if self.legs[F].is_established() => "established",
+            () if self.fars().any(|no| self.legs[no].is_established()) => "established",
             () => "inviting",
         };
         SessionView {
@@ -216,8 +225,12 @@ impl Session {
     /// The leg whose dialog a request belongs to: the To tag is ours.
     fn leg_of(&self, request: &Request) -> Option<LegNo> {
         let (call_id, tag) = (request.call_id(), request.to_tag()?);
-        let ours = |leg: &Leg| leg.dialog.call_id == call_id && leg.dialog.local_tag == tag;
-        self.legs.iter().position(|leg| ours(leg) && !leg.is_closed())
+        let ours =
+            |leg: &Leg| leg.dialog.call_id == call_id && leg.dialog.local_tag == tag && !leg.is_closed();
+        // Dialogs that come from one INVITE differ in the peer's tag alone.
+        let peer = request.from_tag();
+        let exact = self.legs.iter().position(|leg| ours(leg) && leg.dialog.remote_tag == peer);
+        exact.or_else(|| self.legs.iter().position(ours))
     }
 
     /// A request inside one of our dialogs.
@@ -275,18 +288,19 @@ impl Session {
                 }
             }
             Work::Change(change) => self.change_answered(cx, tx, leg, *change, response),
-            Work::DeviceChange => self.device_change_answered(cx, tx, leg, response),
+            Work::GiveUp(given) => self.given_up(cx, tx, leg, *given, response),
             Work::Invite(sent) => {
                 if response.is_success() {
                     let until = cx.now + TRANSACTION;
                     self.clients.insert(tx, Client { leg, work: Work::Answered, until });
                 }
-                if leg == F {
-                    self.far_answered(cx, tx, *sent, response);
-                } else {
-                    self.device_answered(cx, tx, leg, *sent, response);
+                match self.legs[leg].role {
+                    LegRole::Far if leg != F => self.iwf_answered(cx, tx, leg, *sent, response),
+                    LegRole::Far | LegRole::Originator => self.far_answered(cx, tx, *sent, response),
+                    LegRole::Device => self.device_answered(cx, tx, leg, *sent, response),
                 }
             }
+            Work::Own => self.own_change_answered(cx, tx, leg, response),
             Work::Pass { asker, tx: waiting, method } => {
                 self.passed_answered(cx, asker, waiting, method, response);
             }
@@ -315,6 +329,7 @@ impl Session {
             }
             self.timer_due(cx, no);
         }
+        self.gather(cx);
     }
 
     fn media(&mut self, cx: &mut Context<'_>, event: MediaEvent) {
@@ -344,16 +359,14 @@ impl Session {
         tx
     }
 
-    /// The other end of what the originating device and the far end say to each other.
-    fn other(no: LegNo) -> LegNo {
-        if no == A { F } else { A }
-    }
-
     /// Closes what has nothing left to wait for; after every event.
     fn settle(&mut self, cx: &mut Context<'_>) {
+        self.settle_iwfs(cx);
         self.say_farewell(cx);
-        let nobody = self.legs.iter().enumerate().all(|(no, leg)| no == F || !leg.is_alive());
-        if !self.ending && nobody && !matches!(self.legs[F].state, LegState::Closed(_)) {
+        let far = |leg: &&Leg| leg.role == LegRole::Far;
+        let nobody = self.legs.iter().all(|leg| far(&leg) || !leg.is_alive());
+        let far_left = self.legs.iter().filter(far).any(|leg| !leg.is_closed());
+        if !self.ending && nobody && far_left {
             self.end(cx, None, Close::Ended);
         }
         if self.legs.iter().all(Leg::is_closed) {

@@ -6,7 +6,7 @@ use super::{
     RINGING, Session, TRANSACTION, Work,
     context::Context,
     invitation::check,
-    leg::{A, Close, F, LegNo, LegState, OwedAck, Unacked},
+    leg::{A, Close, LegNo, LegState, OwedAck, Unacked},
     media::read_answer,
     offer::parse_offer,
     timer::{self, SessionTimer},
@@ -21,18 +21,18 @@ use crate::core::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Change {
     /// Who asked.
-    asker: LegNo,
-    tx: ServerTx,
+    pub(super) asker: LegNo,
+    pub(super) tx: ServerTx,
     /// It asked with INVITE, so its ACK will come; CSeq number of that INVITE.
-    number: Option<u32>,
+    pub(super) number: Option<u32>,
     /// The session description it asked with.
-    offered: Vec<u8>,
+    pub(super) offered: Vec<u8>,
     /// Ours for the other side, made from it.
-    ours: Vec<u8>,
+    pub(super) ours: Vec<u8>,
     /// We passed it on with INVITE, so an ACK is due.
-    invite: bool,
+    pub(super) invite: bool,
     /// The asker's session timer, if the change goes through.
-    timer: SessionTimer,
+    pub(super) timer: SessionTimer,
 }
 
 impl Session {
@@ -45,8 +45,8 @@ impl Session {
         request: &Request,
     ) {
         match self.legs[no].state {
-            LegState::Established if !self.ending => {}
-            LegState::Inviting => {
+            LegState::Established if !self.ending && self.legs[A].state != LegState::Inviting => {}
+            LegState::Inviting | LegState::Established if !self.ending => {
                 // The first offer is not answered yet (RFC 3261 section 14.2, RFC 3311 section 5.2).
                 let refusal = cx.refusal(request, 500).with("Retry-After", "5");
                 return cx.respond(tx, refusal);
@@ -117,7 +117,7 @@ impl Session {
         let leg = &self.legs[no];
         let concerns = |client: &super::Client| match &client.work {
             Work::Change(change) => client.leg == no || change.asker == no,
-            Work::DeviceChange | Work::Refresh { invite: true } => client.leg == no,
+            Work::GiveUp(_) | Work::Own | Work::Refresh { invite: true } => client.leg == no,
             Work::Answered
             | Work::Bye
             | Work::Invite(_)
@@ -171,8 +171,8 @@ impl Session {
 
     /// A change: steps 2 and 5 between A and F; a device's concerns its own leg only.
     fn change(&mut self, cx: &mut Context<'_>, mut change: Change, offered: &Sdp) {
-        let (asker, to) = (change.asker, Self::other(change.asker));
-        if asker > F || !self.legs[to].is_established() {
+        let (asker, to) = (change.asker, self.other(change.asker));
+        if self.legs[asker].role == LegRole::Device || !self.legs[to].is_established() {
             let Ok(ours) = Sdp::parse(&self.legs[asker].ours) else { return };
             return self.accept_change(cx, &change, offered, &ours);
         }
@@ -202,7 +202,7 @@ impl Session {
     }
 
     /// A request with an offer inside the dialog. b. Contact is the one of the first INVITE.
-    fn offer_in_dialog(
+    pub(super) fn offer_in_dialog(
         &mut self,
         cx: &Context<'_>,
         no: LegNo,
@@ -320,10 +320,10 @@ impl Session {
     }
 
     /// Step 6: the connected devices get the change too, each in its own dialog.
-    fn change_devices(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn change_devices(&mut self, cx: &mut Context<'_>) {
         let Ok(agreed) = Sdp::parse(&self.legs[A].ours) else { return };
         let carried = self.without_dropped(&agreed);
-        for no in F + 1..self.legs.len() {
+        for no in 0..self.legs.len() {
             let leg = &self.legs[no];
             if leg.role != LegRole::Device || !leg.is_established() || self.is_offering(no) {
                 continue;
@@ -336,13 +336,13 @@ impl Session {
             self.open_lines(cx, no);
             self.legs[no].ours = offer.to_vec();
             let request = self.offer_in_dialog(cx, no, Method::Invite, offer.to_vec());
-            self.send(cx, no, Work::DeviceChange, request);
+            self.send(cx, no, Work::Own, request);
         }
     }
 
-    /// A device's answer to that: a device without the dialog leaves, another failure leaves things as they are
+    /// The answer to a re-INVITE of our own: who has no such dialog leaves, another failure leaves things as they are
     /// (AMB-21).
-    pub(super) fn device_change_answered(
+    pub(super) fn own_change_answered(
         &mut self,
         cx: &mut Context<'_>,
         tx: ClientTx,
@@ -354,7 +354,10 @@ impl Session {
             self.ack_owed(cx, no);
             self.refreshed_answer(cx, no, response);
         } else if matches!(response.status, 408 | 481) {
-            self.hang_up(cx, no, None, Close::Unanswered);
+            match self.legs[no].role {
+                LegRole::Far => self.iwf_lost(cx, no, None, Close::Unanswered),
+                LegRole::Device | LegRole::Originator => self.hang_up(cx, no, None, Close::Unanswered),
+            }
         }
     }
 
@@ -366,6 +369,7 @@ impl Session {
             return;
         }
         self.legs[no].theirs = octets.to_vec();
+        let answered = self.legs[no].inward(&answered);
         self.close_refused_lines(cx, no, &answered);
         self.connect_lines(cx, no, &answered, |_| SetupAttr::Actpass);
     }
@@ -375,7 +379,7 @@ impl Session {
         let concerns = |leg: LegNo, work: &Work| match work {
             Work::Change(change) => leg == no || change.asker == no,
             Work::Pass { asker, .. } => leg == no || *asker == no,
-            Work::DeviceChange | Work::Refresh { .. } => leg == no,
+            Work::GiveUp(_) | Work::Own | Work::Refresh { .. } => leg == no,
             Work::Answered | Work::Bye | Work::Invite(_) => false,
         };
         let waiting: Vec<ClientTx> =

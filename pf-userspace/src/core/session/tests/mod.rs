@@ -7,6 +7,7 @@ mod cancel;
 mod delivery;
 mod interworking;
 mod invitation;
+mod iwf;
 mod modification;
 mod passing;
 mod property;
