@@ -148,7 +148,8 @@ fn an_iwf_that_accepts_too_much_is_told_which_streams_are_its_own() {
     w.reply(&isf, iwf_ok(&isf, 2, &[true, true]));
     let ok = w.response(tx);
     w.ack(tx, &Ua::caller(&mail(""), &ok));
-    (w.acked(&isf), w.acked(&isf));
+    w.acked(&isf);
+    w.acked(&isf);
     let told = w.request(Method::Invite);
     assert_eq!(told.request.uri, "sip:iwf2@10.3.0.2:5060");
     assert_eq!(ports(&told.request.body), [0, 2855]);
@@ -203,7 +204,8 @@ fn rejected_streams_may_get_a_second_session() {
         assert_eq!((ok.status, ports(&ok.body)), (200, vec![2855, 2855]));
         assert!(w.media().contains(&"await F as msrp://10.3.0.3:2855/third;tcp".to_owned()));
         w.ack(tx, &Ua::caller(&mail(""), &ok));
-        (w.acked(&isf), w.acked(&second));
+        w.acked(&isf);
+        w.acked(&second);
         w.silent();
     }
 }
@@ -265,7 +267,7 @@ fn an_expired_timer_ends_every_iwf() {
     let (mut w, _) = World::interworked(|policy| policy.direct_delivery = false);
     w.pass(900);
     // PF refreshes both IWFs; one of them does not know the dialog any more.
-    let mut refreshes = vec![w.request(Method::Invite), w.request(Method::Invite)];
+    let mut refreshes = [w.request(Method::Invite), w.request(Method::Invite)];
     refreshes.sort_by_key(|out| out.request.uri.clone());
     w.pass(1);
     w.reply(&refreshes[0], answer(&refreshes[0], 481, ""));
