@@ -25,6 +25,10 @@ pub struct SceneOptions {
     pub isf: Option<SocketAddr>,
     /// Lines of the `[msrp]` table.
     pub msrp: String,
+    /// Lines for alice in the users file.
+    pub user: String,
+    /// Lines of the `[store]` table.
+    pub store: String,
 }
 
 impl Default for SceneOptions {
@@ -35,6 +39,8 @@ impl Default for SceneOptions {
             transport: Transport::Udp,
             isf: None,
             msrp: String::new(),
+            user: String::new(),
+            store: String::new(),
         }
     }
 }
@@ -83,6 +89,8 @@ impl Scene {
         pf.registrars = vec![far.place.ip];
         pf.isf = options.isf;
         pf.msrp = options.msrp;
+        pf.user = options.user;
+        pf.more = format!("[store]\n{}\n", options.store);
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {
             trace.name_socket(*address, "pf");

@@ -143,6 +143,8 @@ impl Session {
         let until = cx.now + TRANSACTION;
         leg.unacked = Some(Unacked { tx: asked, number, offered: offerless, until });
         cx.respond(asked, ok);
+        // Step 7.
+        self.begin_record(cx);
     }
 
     /// What the originating device offers, or we in its place.

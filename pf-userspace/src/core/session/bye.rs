@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Session, Work,
     context::Context,
+    groups::GroupEnd,
     leg::{A, Close, LegNo, LegState},
+    storing::Then,
 };
 use crate::core::{
     Time,
@@ -94,11 +96,16 @@ impl Session {
                 self.answer_bye(cx, no, tx);
                 return self.abandon(cx, 487, reason, Close::Left);
             }
+            // The session ends, and its BYE for this leg waits for the store: it needs none any more.
+            LegState::Established => {
+                self.answer_bye(cx, no, tx);
+                return self.close_leg(cx, no, Close::Left);
+            }
             // Both sides said BYE, or the session ends for another reason.
             _ => return self.answer_bye(cx, no, tx),
         }
         match sender(self.legs[no].role, self.legs[no].iwf, reason) {
-            Sender::Client => self.client_left(cx, tx, reason),
+            Sender::Client => self.client_left(cx, tx, GroupEnd::Left, reason),
             Sender::Device => {
                 self.answer_bye(cx, no, tx);
                 self.close_leg(cx, no, Close::Left);
@@ -110,7 +117,7 @@ impl Session {
     }
 
     /// Step 1: the served client left.
-    fn client_left(&mut self, cx: &mut Context<'_>, tx: ServerTx, reason: Option<&str>) {
+    fn client_left(&mut self, cx: &mut Context<'_>, tx: ServerTx, end: GroupEnd, reason: Option<&str>) {
         self.ending = true;
         self.legs[A].state = LegState::Ending(Close::Left);
         // a. Media towards the client.
@@ -118,7 +125,10 @@ impl Session {
         // b. Media and BYE to each connected device.
         self.devices_leave(cx, reason);
         // c. BYE to each IWF, d. or to the other CPM entity; e. their answers are waited for; f. then all media.
-        self.farewell = Some(Farewell { tx, from: A, until: cx.now + FAREWELL });
+        let until = cx.now + FAREWELL;
+        let until = if self.has_open_record(cx) { until.before(cx.store_wait()) } else { until };
+        self.farewell = Some(Farewell { tx, from: A, until });
+        self.storing.leaves(end, reason);
         for far in self.fars_of_any_state() {
             self.hang_up(cx, far, reason, Close::Ended);
         }
@@ -128,11 +138,12 @@ impl Session {
     fn other_entity_left(&mut self, cx: &mut Context<'_>, no: LegNo, tx: ServerTx, reason: Option<&str>) {
         self.ending = true;
         self.legs[no].state = LegState::Ending(Close::Left);
-        // a., c. BYE to the served client, and (AMB-15) to the connected devices.
-        self.hang_up(cx, A, reason, Close::Ended);
-        self.devices_leave(cx, reason);
-        // d. Its answer is waited for; e. then all media goes.
+        // d. The client's answer is waited for; e. then all media goes.
         self.farewell = Some(Farewell { tx, from: no, until: cx.now + FAREWELL });
+        // b. The record; a., c. BYE to the served client, and (AMB-15) to the connected devices.
+        let end = GroupEnd::from_cause(reason.and_then(sip_cause));
+        let then = Then::HangUp { reason: reason.map(str::to_owned) };
+        self.store_before(cx, end, reason, then);
     }
 
     /// Step 4: the core lost the served client.
@@ -144,7 +155,7 @@ impl Session {
             self.close_leg(cx, A, Close::Left);
         } else {
             // None of the settings that would keep us in the session is there: release all, propagate the BYE.
-            self.client_left(cx, tx, reason);
+            self.client_left(cx, tx, GroupEnd::Other, reason);
         }
     }
 
@@ -162,6 +173,7 @@ impl Session {
     /// Ends the session from our side: all that is pending is cancelled, all that is established gets a BYE.
     pub(super) fn end(&mut self, cx: &mut Context<'_>, reason: Option<&str>, why: Close) {
         self.ending = true;
+        self.complete_record(cx, GroupEnd::Other, reason);
         for no in 0..self.legs.len() {
             self.hang_up(cx, no, reason, why);
         }
@@ -213,6 +225,10 @@ impl Session {
         if let Some(reason) = reason {
             request.headers.push("Reason", reason);
         }
+        // Clause 8.2.2.4 step 2.b: to the clients, not to the other CPM entity.
+        if let Some(uid) = self.storing.message_uid.filter(|_| self.legs[no].role != LegRole::Far) {
+            request.headers.push("Message-UID", uid.to_string());
+        }
         self.send(cx, no, Work::Bye, (request, hop));
     }
 
@@ -240,6 +256,10 @@ impl Session {
         let Some(Farewell { tx, from, until }) = self.farewell else { return };
         let waits = (0..self.legs.len()).any(|no| self.is_awaited(no) && !self.legs[no].is_closed());
         if waits && cx.now < until {
+            return;
+        }
+        // Step 1.e.ii: the record comes before the 200.
+        if from == A && self.answer_waits_for_store(cx) {
             return;
         }
         self.farewell = None;

@@ -6,8 +6,10 @@ use super::{
     Session, Work,
     bye::{FAREWELL, Farewell},
     context::Context,
+    groups::GroupEnd,
     leg::{A, Close, LegNo, LegState, OwedAck},
     media::read_answer,
+    storing::Then,
     timer::{self, glare_wait},
 };
 use crate::core::{
@@ -63,14 +65,14 @@ impl Session {
         }
         // b. The entire session, or a single IWF.
         self.ending = true;
-        // i. BYE to the served client; ii. what is to be stored is stored before it goes; iii. it goes.
-        self.hang_up(cx, A, reason, Close::Ended);
-        self.devices_leave(cx, reason);
+        // iv. The client's answer is waited for; c. then all media goes.
+        self.farewell = Some(Farewell { tx, from: no, until: cx.now + FAREWELL });
         for other in others {
             self.hang_up(cx, other, reason, Close::Ended);
         }
-        // iv. The client's answer is waited for; c. then all media goes.
-        self.farewell = Some(Farewell { tx, from: no, until: cx.now + FAREWELL });
+        // ii. The record; i., iii. BYE to the served client, and (AMB-15) to the connected devices.
+        let then = Then::HangUp { reason: reason.map(str::to_owned) };
+        self.store_before(cx, GroupEnd::Other, reason, then);
     }
 
     /// The dialog or the media path of an IWF is lost, or it has given up all its streams: as if it had said BYE.

@@ -11,6 +11,7 @@
 //!   `iwf_bye` (8.2.2.3 step 3) and `legs` (which stream belongs to which IWF)
 //! - `cancel`: 8.2.2.2 (RFC 3261 section 9)
 //! - `bye`: 8.2.2.3
+//! - `storing`: 8.5, the record of the session in the message store; `groups`: what is left of a group session
 //! - `timer`: 8.2.2.4 and RFC 4028
 //! - `modification`: 8.2.2.5
 //! - `passing`: other requests inside the dialog
@@ -22,6 +23,7 @@ mod bye;
 mod cancel;
 mod context;
 mod delivery;
+mod groups;
 mod interworking;
 mod invitation;
 mod iwf_answer;
@@ -31,9 +33,11 @@ mod legs;
 mod media;
 mod modification;
 mod offer;
+mod options;
 mod passing;
 mod routing;
 mod service;
+mod storing;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -43,7 +47,11 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use context::{Context, Ids};
-pub(crate) use invitation::invite;
+pub use groups::GroupEnd;
+pub(crate) use invitation::{FROM_TRUSTED, IN_TRUST_DOMAIN, Originator, admit, check, invite};
+pub(crate) use media::{Reach, own_uri};
+pub(crate) use options::options;
+pub(crate) use routing::{destination, next_hop};
 
 use self::{
     bye::Farewell,
@@ -53,12 +61,15 @@ use self::{
     leg::{Close, F, Leg, LegNo, LegState},
     media::Stream,
     modification::Change,
+    storing::Storing,
 };
 use super::{
     Event, Time,
     event::{ClientTx, LegKey, LegRole, MediaEvent, NoAnswer, ServerTx, SipEvent},
+    groups::EndedGroup,
     sip::{DialogError, Headers, Method, Request, Response},
-    view::SessionView,
+    store::OrderId,
+    view::{SessionMode, SessionView},
 };
 
 /// One CPM session.
@@ -80,6 +91,10 @@ pub struct Session {
     farewell: Option<Farewell>,
     /// It is being ended: nothing new begins.
     ending: bool,
+    /// What the message store has to do with it.
+    storing: Storing,
+    /// Its end as a group session, until the shard has taken note of it.
+    ended_group: Option<EndedGroup>,
 }
 
 /// A request of ours.
@@ -132,6 +147,7 @@ pub(crate) struct Keys {
     pub(crate) clients: Vec<ClientTx>,
     pub(crate) servers: Vec<ServerTx>,
     pub(crate) media: Vec<LegKey>,
+    pub(crate) orders: Vec<OrderId>,
 }
 
 /// 64*T1 of RFC 3261 and a little: the shell's own timers always come first.
@@ -157,6 +173,7 @@ impl Session {
                 };
                 self.final_response(cx, tx, &Response::new(status));
             }
+            Event::Store(outcome) => self.stored(cx, &outcome),
             Event::Tick => self.tick(cx),
         }
         self.settle(cx);
@@ -166,11 +183,13 @@ impl Session {
     pub fn deadline(&self) -> Option<Time> {
         let clients = self.clients.values().map(|client| client.until);
         let acks = self.legs.iter().filter_map(|leg| leg.unacked.map(|unacked| unacked.until));
-        let timers = self.legs.iter().filter(|leg| leg.is_established());
+        let timers = self.legs.iter().filter(|leg| leg.is_established() && !self.ending);
         let timers = timers.filter_map(|leg| leg.timer.as_ref().map(timer::SessionTimer::deadline));
-        let farewell = self.farewell.as_ref().map(Farewell::until);
+        let store = self.storing.until();
+        // While the store is waited for, the farewell is not looked at.
+        let farewell = self.farewell.as_ref().map(Farewell::until).filter(|_| store.is_none());
         let interworking = self.interworking.deadline().filter(|_| !self.ending);
-        clients.chain(acks).chain(timers).chain(farewell).chain(interworking).min()
+        clients.chain(acks).chain(timers).chain(farewell).chain(store).chain(interworking).min()
     }
 
     /// Is everything said and released?
@@ -195,6 +214,7 @@ impl Session {
             keys.media.extend(leg.lines.iter().flatten().map(|line| line.key));
         }
         keys.clients.extend(self.clients.keys());
+        keys.orders.extend(self.storing.orders());
         keys
     }
 
@@ -212,6 +232,7 @@ impl Session {
         };
         SessionView {
             id: self.id,
+            mode: SessionMode::B2bua,
             originator: self.invitation.user.clone(),
             destination: self.invitation.destination.clone(),
             conversation_id: self.invitation.headers.get("Conversation-ID").map(str::to_owned),
@@ -309,6 +330,7 @@ impl Session {
     }
 
     fn tick(&mut self, cx: &mut Context<'_>) {
+        self.store_due(cx);
         let due = |client: &Client| client.until <= cx.now;
         let late: Vec<ClientTx> = self.clients.iter().filter(|(_, c)| due(c)).map(|(tx, _)| *tx).collect();
         for tx in late {

@@ -19,6 +19,7 @@ enum Step {
     Pass { seconds: u64 },
     Reply { to: usize, status: u16, described: bool, lines: u8 },
     ShutDown,
+    Stored { of: usize, fine: bool },
     Unanswered { to: usize },
 }
 
@@ -38,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
             Step::Reply { to, status, described: described || status == 200, lines }
         }),
         1 => Just(Step::ShutDown),
+        2 => (0..3_usize, any::<bool>()).prop_map(|(of, fine)| Step::Stored { of, fine }),
         1 => (0..8_usize).prop_map(|to| Step::Unanswered { to }),
     ]
 }
@@ -61,6 +63,8 @@ struct Wire {
     /// Call-ID and the peer's tag.
     established: BTreeSet<(String, String)>,
     ended: BTreeSet<(String, String)>,
+    /// Orders to the store without outcome.
+    orders: Vec<Order>,
 }
 
 /// Where a session goes, and what its operator wants.
@@ -84,8 +88,8 @@ impl Setting {
         }
     }
 
-    fn invite(self) -> Request {
-        let mut request = invite();
+    fn invite(self, group: bool) -> Request {
+        let mut request = if group { group_invite() } else { invite() };
         if let Setting::Mail { .. } = self {
             request.uri = "mailto:bob@example.com".to_owned();
         }
@@ -98,10 +102,14 @@ impl Setting {
 }
 
 impl Wire {
-    fn new(setting: Setting) -> Wire {
-        let mut w = World::with(|policy| setting.policy(policy));
+    /// A session, of a group or not, recorded or not.
+    fn new(setting: Setting, group: bool, recorded: bool) -> Wire {
+        let policy = |config: &mut CoreConfig| setting.policy(&mut config.policy);
+        let mut w = if recorded { World::recording_with(policy) } else { World::configured(policy) };
+        w.register_for_groups();
         w.said.clear();
-        let tx = w.receive(setting.invite());
+        let invite = setting.invite(group);
+        let tx = w.receive(invite.clone());
         let mut wire = Wire {
             w,
             invite: tx,
@@ -109,12 +117,13 @@ impl Wire {
             forks: Vec::new(),
             asked: [(tx, 0)].into(),
             unacked: Vec::new(),
-            invites: [(tx, setting.invite())].into(),
+            invites: [(tx, invite)].into(),
             peers: Vec::new(),
             legs: BTreeSet::new(),
             opened: BTreeSet::new(),
             established: BTreeSet::new(),
             ended: BTreeSet::new(),
+            orders: Vec::new(),
         };
         wire.listen();
         wire
@@ -149,6 +158,10 @@ impl Wire {
                     }
                 }
                 Command::Sip(SipCommand::Ack { .. } | SipCommand::Cancel { .. }) => {}
+                Command::Store(order) => self.orders.push(order),
+                Command::Sip(SipCommand::Forward(forward)) => {
+                    panic!("a B2BUA passes nothing on: {forward:?}")
+                }
                 Command::Media(MediaCommand::OpenStream { stream, .. }) => {
                     assert!(self.opened.insert(stream.0));
                 }
@@ -261,6 +274,14 @@ impl Wire {
                 self.w.reply(&out, response);
             }
             Step::ShutDown => self.w.shut_down(),
+            Step::Stored { of, fine } if *of < self.orders.len() => {
+                let order = self.orders.remove(*of);
+                if *fine {
+                    self.w.stored(&order, 1);
+                } else {
+                    self.w.not_stored(&order, StoreError::Full);
+                }
+            }
             Step::Unanswered { to } if *to < self.open.len() => {
                 let out = self.open.remove(*to);
                 self.w.unanswered(&out);
@@ -270,6 +291,7 @@ impl Wire {
             | Step::Ask { .. }
             | Step::Fork { .. }
             | Step::Reply { .. }
+            | Step::Stored { .. }
             | Step::Unanswered { .. } => {}
         }
         self.listen();
@@ -307,9 +329,10 @@ proptest! {
     fn any_order_of_events_ends_with_nothing_left(
         setting in setting(),
         answered in any::<bool>(),
+        (group, recorded) in any::<(bool, bool)>(),
         steps in prop::collection::vec(step(), 0..60),
     ) {
-        let mut wire = Wire::new(setting);
+        let mut wire = Wire::new(setting, group, recorded);
         if answered {
             let yes = |lines| Step::Reply { to: 0, status: 200, described: true, lines };
             match setting {
