@@ -10,6 +10,7 @@ mod anonymity_needs_permission;
 mod asserted_services_pass_or_are_refused;
 mod barred_user_gets_403_127;
 mod calls_survive_loss;
+mod changes_of_interworked_sessions;
 mod direct_delivery_is_the_operators_choice;
 mod every_device_gets_each_message_once;
 mod far_end_answers_decide;

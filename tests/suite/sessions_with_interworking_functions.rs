@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lab::{
-    actor::{Interworking, Scene, talk},
+    actor::{Interworking, Scene, SceneOptions, talk},
     sip::{Message, Sdp},
+    store::Journal,
     wait::{QUIET, SOON, never, until},
 };
 
@@ -175,6 +176,32 @@ async fn an_iwf_that_leaves_ends_the_session_for_everybody() -> Result<()> {
     ours.answer(200, "OK").await?;
     assert_eq!(bye.last(SOON).await?.code(), 200);
     second.stream(1)?.closed(SOON).await?;
+    lab.verify()
+}
+
+// Rows: BYE-33
+#[tokio::test]
+async fn the_session_is_stored_before_the_client_hears_of_an_iwfs_bye() -> Result<()> {
+    let lab = Interworking::start_with(SceneOptions {
+        devices: vec!["UE-A"],
+        user: "allow_offline_storage = true".into(),
+        store: "kind = \"journal\"".into(),
+        ..SceneOptions::default()
+    })
+    .await?;
+    let journal = Journal::of(&lab.scene.pf);
+    let (mut a, [mut first, mut second]) = lab.call(|_| {}).await?;
+    journal.grown_to(1).await?;
+    let held = journal.hold()?;
+    let mut bye = second.dialog.start_bye(None).await?;
+    first.hung_up().await?;
+    never(QUIET, "UE-A's BYE", a.dialog.next_request(SOON)).await?;
+    assert_eq!(journal.kinds()?, ["session-info"]);
+    drop(held);
+    let ours = a.dialog.expect("BYE", SOON).await?;
+    assert_eq!(journal.kinds()?, ["session-info", "session-end"]);
+    ours.answer(200, "OK").await?;
+    assert_eq!(bye.last(SOON).await?.code(), 200);
     lab.verify()
 }
 

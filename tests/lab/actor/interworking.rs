@@ -23,6 +23,16 @@ pub struct Interworking {
 impl Interworking {
     /// Starts all of them; an INVITE that FAR answers 404 goes to the ISF.
     pub async fn start(devices: &[&'static str], policy: &str) -> Result<Interworking> {
+        Interworking::start_with(SceneOptions {
+            devices: devices.to_vec(),
+            policy: policy.to_owned(),
+            ..SceneOptions::default()
+        })
+        .await
+    }
+
+    /// The same with all options of a scene but the ISF.
+    pub async fn start_with(options: SceneOptions) -> Result<Interworking> {
         let trace = Trace::default();
         let party = |name: &str, last| {
             Party::start(name, &Place::loopback(last), Transport::Udp, &format!("sip:{name}@iwf"), &trace)
@@ -30,10 +40,13 @@ impl Interworking {
         let isf = party("isf", 8)?;
         let iwfs = vec![party("iwf1", 6)?, party("iwf2", 7)?];
         let scene = Scene::start(SceneOptions {
-            devices: devices.to_vec(),
             isf: Some(isf.agent.local()),
-            policy: format!("interworking_after = [404]\n{policy}"),
-            ..SceneOptions::default()
+            policy: format!(
+                "interworking_after = [404]
+{}",
+                options.policy
+            ),
+            ..options
         })
         .await?;
         Ok(Interworking { scene, isf, iwfs })

@@ -147,10 +147,11 @@ impl Session {
         self.begin_record(cx);
     }
 
-    /// What the originating device offers, or we in its place.
+    /// What the originating device has said last, or we in its place.
     pub(super) fn offered(&self) -> Option<Sdp> {
-        let text = if self.invitation.offerless { CHAT_OFFER } else { &self.legs[A].theirs };
-        // It was read once when the INVITE came.
+        let said = &self.legs[A].theirs;
+        let text = if said.is_empty() { CHAT_OFFER } else { said.as_slice() };
+        // It was read once when it came.
         parse_offer(text).ok()
     }
 

@@ -63,8 +63,15 @@ impl Session {
         let Some((tx, client)) = pending else { return self.close_leg(cx, no, why) };
         client.until = cx.now + TRANSACTION;
         let tx = *tx;
+        let change = match &mut client.work {
+            Work::Invite(sent) => sent.change.take(),
+            _ => None,
+        };
         self.legs[no].state = LegState::Cancelling(why);
         self.close_lines(cx, no);
         cx.sip(SipCommand::Cancel { tx, reason: reason.map(str::to_owned) });
+        if let Some(change) = change {
+            self.new_session_failed(cx, *change, 487);
+        }
     }
 }

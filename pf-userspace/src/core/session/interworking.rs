@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// A stream leaves the leg of the other side that it was offered on.
-    fn release_far_line(&mut self, cx: &mut Context<'_>, stream: usize) {
+    pub(super) fn release_far_line(&mut self, cx: &mut Context<'_>, stream: usize) {
         let far = self.far_of(stream).unwrap_or(F);
         let line = self.legs[far].lines.get_mut(stream).and_then(Option::take);
         if let Some(line) = line.filter(|line| line.open) {

@@ -9,6 +9,7 @@ use super::{
     interworking::Interworking,
     leg::{F, Leg},
     media::{Reach, own_uri},
+    modification::Change,
     offer::offer_of,
     routing::{destination, max_forwards, next_hop, to_core},
     service::{Service, service},
@@ -57,6 +58,8 @@ pub(crate) struct SentInvite {
     pub(crate) interval: u32,
     /// How often it was sent again.
     pub(crate) tries: u8,
+    /// The change of the session that waits for it.
+    pub(crate) change: Option<Box<Change>>,
 }
 
 /// Header fields of the INVITE that are said to the far end as the originating device said them: those of step 4.a
@@ -380,6 +383,7 @@ impl Session {
             uri: request.uri.clone(),
             interval,
             tries,
+            change: None,
         };
         self.clients.insert(tx, Client { leg: no, work: Work::Invite(Box::new(sent)), until });
         cx.request(tx, request, hop);

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Session,
+    Session, Work,
     context::Context,
     interworking::MAX_IWFS,
     invitation::SentInvite,
     leg::{A, Close, Leg, LegNo, LegState, OwedAck},
     media::read_answer,
+    modification::Change,
     timer,
 };
 use crate::core::{
@@ -141,13 +142,13 @@ impl Session {
         true
     }
 
-    /// The answer to the INVITE of a second session.
+    /// The answer to the INVITE of a second session, or of a new one for a change.
     pub(super) fn iwf_answered(
         &mut self,
         cx: &mut Context<'_>,
         tx: ClientTx,
         no: LegNo,
-        _sent: SentInvite,
+        sent: SentInvite,
         response: &Response,
     ) {
         let before = self.legs[no].state;
@@ -159,6 +160,9 @@ impl Session {
                 _ => Close::Refused(response.status),
             };
             self.close_leg(cx, no, why);
+            if let Some(change) = sent.change {
+                self.new_session_failed(cx, *change, 488);
+            }
             return self.gather(cx);
         }
         let leg = &mut self.legs[no];
@@ -168,9 +172,9 @@ impl Session {
         leg.owed_ack = response.cseq().map(|(number, _)| OwedAck { tx, number });
         let answered = read_answer(response.headers.get("Content-Type"), &response.body)
             .filter(|(sdp, _)| sdp.msrp_lines().iter().any(|line| !line.is_rejected()));
-        let gathering = self.interworking.gathering.is_some() && !self.ending;
+        let wanted = self.interworking.gathering.is_some() || sent.change.is_some();
         let octets = match (before, answered) {
-            (LegState::Inviting, Some((_, octets))) if gathering => octets,
+            (LegState::Inviting, Some((_, octets))) if wanted && !self.ending => octets,
             (before, answered) => {
                 let why = match before {
                     LegState::Cancelling(why) => why,
@@ -179,6 +183,9 @@ impl Session {
                 };
                 self.close_lines(cx, no);
                 self.hang_up(cx, no, None, why);
+                if let Some(change) = sent.change {
+                    self.new_session_failed(cx, *change, 488);
+                }
                 return self.gather(cx);
             }
         };
@@ -187,12 +194,24 @@ impl Session {
         // Without a Session-Expires of its own this session lives as long as the first one (AMB-42).
         let timed = response.headers.has("Session-Expires");
         leg.timer = timed.then(|| timer::agreed(&response.headers, cx.config.policy.session_expires, cx.now));
-        self.gather(cx);
+        match sent.change {
+            Some(change) => self.new_session_begun(cx, &change),
+            None => self.gather(cx),
+        }
     }
 
-    /// The INVITE of a second session has waited long enough.
+    /// The INVITE of a second or new session has waited long enough.
     pub(super) fn iwf_given_up(&mut self, cx: &mut Context<'_>, no: LegNo) {
+        let invite = self.clients.values_mut().filter(|client| client.leg == no);
+        let change = invite.filter_map(|client| match &mut client.work {
+            Work::Invite(sent) => sent.change.take(),
+            _ => None,
+        });
+        let changes: Vec<Box<Change>> = change.collect();
         self.cancel_invite(cx, no, None, Close::Unanswered);
+        for change in changes {
+            self.new_session_failed(cx, *change, 488);
+        }
         self.gather(cx);
     }
 
@@ -214,7 +233,7 @@ impl Session {
             let offer = self.legs[no].outward(&sdp::offer(&own, &lines, &origin)).write();
             self.legs[no].ours = offer.to_vec();
             let request = self.offer_in_dialog(cx, no, Method::Invite, offer.to_vec());
-            self.send(cx, no, super::Work::Own, request);
+            self.send(cx, no, Work::Own, request);
         }
     }
 }

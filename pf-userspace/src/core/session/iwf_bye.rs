@@ -46,7 +46,8 @@ pub(crate) struct GivingUp {
 impl Session {
     /// Step 3: the IWF of leg `no` said BYE.
     pub(super) fn iwf_left(&mut self, cx: &mut Context<'_>, no: LegNo, tx: ServerTx, reason: Option<&str>) {
-        let others: Vec<LegNo> = self.fars().filter(|other| *other != no).collect();
+        let mut others = self.connected_fars();
+        others.retain(|other| *other != no);
         if self.legs[A].state == LegState::Inviting {
             // Before the originating device has its answer: the IWF is one less to answer it.
             self.answer_bye(cx, no, tx);
@@ -67,7 +68,7 @@ impl Session {
         self.ending = true;
         // iv. The client's answer is waited for; c. then all media goes.
         self.farewell = Some(Farewell { tx, from: no, until: cx.now + FAREWELL });
-        for other in others {
+        for other in self.fars_of_any_state().into_iter().filter(|other| *other != no) {
             self.hang_up(cx, other, reason, Close::Ended);
         }
         // ii. The record; i., iii. BYE to the served client, and (AMB-15) to the connected devices.
@@ -78,7 +79,7 @@ impl Session {
     /// The dialog or the media path of an IWF is lost, or it has given up all its streams: as if it had said BYE.
     pub(super) fn iwf_lost(&mut self, cx: &mut Context<'_>, no: LegNo, reason: Option<&str>, why: Close) {
         self.hang_up(cx, no, reason, why);
-        let others = self.fars().next().is_some();
+        let others = !self.connected_fars().is_empty();
         if others
             && self.legs[A].state != LegState::Inviting
             && cx.config.policy.interworking_leave == IwfLeaves::Streams

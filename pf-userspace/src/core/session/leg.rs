@@ -221,6 +221,17 @@ impl Leg {
         self.places.as_ref().map_or_else(|| sdp.clone(), |places| sdp.picking(places))
     }
 
+    /// The peer of an IWF's dialog describes so many m-lines: what is more than before belongs to no stream.
+    pub(crate) fn keep_places(&mut self, count: usize) {
+        let known = Sdp::parse(&self.ours).map_or(0, |ours| ours.line_count());
+        if count <= known {
+            return;
+        }
+        let mut places = self.places.take().unwrap_or_else(|| (0..known).map(Some).collect());
+        places.resize(count, None);
+        self.places = Some(places);
+    }
+
     /// What the peer said last, with the session's places.
     pub(crate) fn their_description(&self) -> Option<Sdp> {
         let sdp = Sdp::parse(&self.theirs).ok()?;

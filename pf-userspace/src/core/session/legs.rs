@@ -63,10 +63,29 @@ impl Session {
 
     /// A description by the peer of leg `far` (or for it) without the MSRP lines that belong to another leg.
     pub(super) fn without_foreign(&self, far: LegNo, sdp: &Sdp) -> Sdp {
+        if !self.legs[far].iwf {
+            return sdp.clone();
+        }
         let foreign = |index: usize| self.far_of(index).is_some_and(|owner| owner != far);
         let lines = sdp.msrp_lines().into_iter().map(|line| line.index);
         let foreign: Vec<usize> = lines.filter(|index| foreign(*index)).collect();
         sdp.clone().rejecting(&foreign)
+    }
+
+    /// Is it the leg of an IWF that is not the whole other side, or never was?
+    pub(super) fn shares(&self, no: LegNo) -> bool {
+        let leg = &self.legs[no];
+        leg.iwf && (leg.places.is_some() || self.connected_fars().len() > 1)
+    }
+
+    /// What the originating device shall hear of an offer of the other side. An IWF speaks of its own streams alone:
+    /// the others stay as they are agreed.
+    pub(super) fn as_whole(&self, far: LegNo, offered: &Sdp) -> Sdp {
+        let leg = &self.legs[far];
+        match Sdp::parse(&self.legs[A].ours) {
+            Ok(agreed) if self.shares(far) => agreed.with_lines(&leg.inward(offered), &self.streams_of(far)),
+            _ => offered.clone(),
+        }
     }
 
     /// Streams that are offered and that nobody of the other side has accepted yet.

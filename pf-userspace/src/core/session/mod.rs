@@ -8,7 +8,7 @@
 //! - `answer`: 8.2.2.1, from the far end's response to ours, and the ACK
 //! - `delivery`: 8.2.2.1 step 8 with 8.3.2.1, direct delivery to the user's other devices
 //! - `interworking`: 8.2.2.1, error part, and 6.5, the way to the ISF; with `iwf_answer` (200 part step 1),
-//!   `iwf_bye` (8.2.2.3 step 3) and `legs` (which stream belongs to which IWF)
+//!   `iwf_bye` (8.2.2.3 step 3), `iwf_change` (8.2.2.5 step 4) and `legs` (which stream belongs to which IWF)
 //! - `cancel`: 8.2.2.2 (RFC 3261 section 9)
 //! - `bye`: 8.2.2.3
 //! - `storing`: 8.5, the record of the session in the message store; `groups`: what is left of a group session
@@ -28,6 +28,7 @@ mod interworking;
 mod invitation;
 mod iwf_answer;
 mod iwf_bye;
+mod iwf_change;
 mod leg;
 mod legs;
 mod media;

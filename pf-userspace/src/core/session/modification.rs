@@ -6,6 +6,7 @@ use super::{
     RINGING, Session, TRANSACTION, Work,
     context::Context,
     invitation::check,
+    iwf_change::Plan,
     leg::{A, Close, LegNo, LegState, OwedAck, Unacked},
     media::read_answer,
     offer::parse_offer,
@@ -33,6 +34,8 @@ pub(crate) struct Change {
     pub(super) invite: bool,
     /// The asker's session timer, if the change goes through.
     pub(super) timer: SessionTimer,
+    /// In a session with IWFs: what is left to do.
+    pub(super) plan: Option<Box<Plan>>,
 }
 
 impl Session {
@@ -106,6 +109,7 @@ impl Session {
                     ours: Vec::new(),
                     invite: false,
                     timer,
+                    plan: None,
                 };
                 self.change(cx, change, &offered);
             }
@@ -118,11 +122,8 @@ impl Session {
         let concerns = |client: &super::Client| match &client.work {
             Work::Change(change) => client.leg == no || change.asker == no,
             Work::GiveUp(_) | Work::Own | Work::Refresh { invite: true } => client.leg == no,
-            Work::Answered
-            | Work::Bye
-            | Work::Invite(_)
-            | Work::Pass { .. }
-            | Work::Refresh { invite: false } => false,
+            Work::Invite(sent) => sent.change.as_ref().is_some_and(|change| change.asker == no),
+            Work::Answered | Work::Bye | Work::Pass { .. } | Work::Refresh { invite: false } => false,
         };
         leg.asked.is_some() || leg.unacked.is_some() || self.clients.values().any(concerns)
     }
@@ -176,11 +177,19 @@ impl Session {
             let Ok(ours) = Sdp::parse(&self.legs[asker].ours) else { return };
             return self.accept_change(cx, &change, offered, &ours);
         }
+        if self.legs[to].iwf {
+            return self.change_iwfs(cx, change, offered);
+        }
+        let whole = self.as_whole(asker, offered);
+        let offered = &whole;
         if self.is_offering(to) {
             let busy = self.legs[asker].response(491, &cx.config.product);
             return cx.respond(change.tx, busy);
         }
         self.plan_lines(cx, to, offered, |_| Session::device_session_id());
+        for stream in self.streams.iter_mut().flatten().filter(|stream| !stream.open && to == A) {
+            stream.far = asker;
+        }
         self.legs[to].sdp_version += 1;
         let origin = self.legs[to].origin(self.media_host(cx, to));
         let lines = self.legs[to].local_lines(|_| SetupAttr::Actpass);
@@ -231,6 +240,9 @@ impl Session {
         change: Change,
         response: &Response,
     ) {
+        if change.plan.is_some() {
+            return self.iwf_change_answered(cx, tx, no, change, response);
+        }
         if !response.is_success() {
             return self.change_refused(cx, no, &change, response);
         }
@@ -265,17 +277,28 @@ impl Session {
     }
 
     /// Our answer to who asked for the change.
-    fn accept_change(&mut self, cx: &mut Context<'_>, change: &Change, offered: &Sdp, answered: &Sdp) {
+    pub(super) fn accept_change(
+        &mut self,
+        cx: &mut Context<'_>,
+        change: &Change,
+        offered: &Sdp,
+        answered: &Sdp,
+    ) {
         let no = change.asker;
-        let carried = self.without_dropped(offered);
+        if self.shares(no) {
+            self.legs[no].keep_places(offered.line_count());
+        }
+        let offered = self.without_foreign(no, &self.legs[no].inward(offered));
+        let carried = self.without_dropped(&offered);
         self.plan_lines(cx, no, &carried, |_| Session::device_session_id());
-        let setups = self.answer_setups(no, offered);
+        let setups = self.answer_setups(no, &offered);
         let setup = |index: usize| setups.get(index).copied().unwrap_or(SetupAttr::Passive);
         self.legs[no].sdp_version += 1;
         let origin = self.legs[no].origin(self.media_host(cx, no));
-        let ours = sdp::answer(offered, answered, &self.legs[no].local_lines(setup), &origin).write();
+        let ours = sdp::answer(&offered, answered, &self.legs[no].local_lines(setup), &origin);
+        let ours = self.legs[no].outward(&ours).write();
         self.open_lines(cx, no);
-        self.connect_lines(cx, no, offered, setup);
+        self.connect_lines(cx, no, &offered, setup);
         self.legs[no].ours = ours.to_vec();
         self.legs[no].theirs.clone_from(&change.offered);
         self.accept(cx, no, change.tx, change.number, change.timer.clone(), ours.to_vec());
@@ -283,6 +306,17 @@ impl Session {
 
     /// The other side refused: so do we, and everything stays as it was.
     fn change_refused(&mut self, cx: &mut Context<'_>, no: LegNo, change: &Change, response: &Response) {
+        self.refuse_change(cx, change, response);
+        if matches!(response.status, 408 | 481) {
+            // The dialog is gone (RFC 3261 section 12.2.1.2).
+            self.end(cx, None, Close::Unanswered);
+        } else if self.legs[no].timer.is_none() {
+            self.legs[no].timer = Some(SessionTimer::new(cx.config.policy.session_expires, true, cx.now));
+        }
+    }
+
+    /// The refusal of a change, made from this one.
+    pub(super) fn refuse_change(&mut self, cx: &mut Context<'_>, change: &Change, response: &Response) {
         self.drop_unused(cx);
         let mut refusal = self.legs[change.asker].response(response.status, &cx.config.product);
         refusal.reason.clone_from(&response.reason);
@@ -291,12 +325,6 @@ impl Session {
         }
         self.legs[change.asker].asked = None;
         cx.respond(change.tx, refusal);
-        if matches!(response.status, 408 | 481) {
-            // The dialog is gone (RFC 3261 section 12.2.1.2).
-            self.end(cx, None, Close::Unanswered);
-        } else if self.legs[no].timer.is_none() {
-            self.legs[no].timer = Some(SessionTimer::new(cx.config.policy.session_expires, true, cx.now));
-        }
     }
 
     /// Gives up streams that came with a change and that no peer knows.
@@ -314,8 +342,13 @@ impl Session {
         let pending = self.clients.iter_mut().find(
             |(_, client)| matches!(&client.work, Work::Change(change) if change.asker == no && change.invite),
         );
-        let Some((tx, client)) = pending else { return };
+        let Some((tx, client)) = pending else { return self.cancel_new_session(cx, no, reason) };
         client.until = cx.now + TRANSACTION;
+        if let Work::Change(change) = &mut client.work
+            && let Some(plan) = &mut change.plan
+        {
+            plan.cancelled = true;
+        }
         cx.sip(SipCommand::Cancel { tx: *tx, reason: reason.map(str::to_owned) });
     }
 
@@ -387,6 +420,10 @@ impl Session {
         for tx in waiting {
             let (asker, server) = match self.clients.remove(&tx).map(|client| client.work) {
                 Some(Work::Change(change)) => {
+                    if change.plan.is_some() {
+                        self.undo(cx, &change);
+                        self.drop_unused(cx);
+                    }
                     self.legs[change.asker].asked = None;
                     (change.asker, change.tx)
                 }
@@ -396,6 +433,7 @@ impl Session {
             let answer = self.legs[asker].response(487, &cx.config.product);
             cx.respond(server, answer);
         }
+        self.cancel_new_session(cx, no, None);
     }
 }
 
@@ -409,6 +447,6 @@ fn same_description(new: &[u8], old: &[u8]) -> bool {
 }
 
 /// A description without its version: what is agreed.
-fn terms(sdp: &[u8]) -> Vec<&[u8]> {
+pub(super) fn terms(sdp: &[u8]) -> Vec<&[u8]> {
     sdp.split(|octet| *octet == b'\n').filter(|line| !line.starts_with(b"o=")).collect()
 }

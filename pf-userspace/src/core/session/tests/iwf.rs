@@ -4,28 +4,28 @@ use super::*;
 use crate::core::policy::{IwfLeaves, IwfSetup};
 
 /// A rejected m-line.
-const NO: &str = "m=message 0 TCP/MSRP *\r\n";
+pub(super) const NO: &str = "m=message 0 TCP/MSRP *\r\n";
 
 /// A session of UE-A through the ISF.
-struct Interworked {
-    a: Ua,
+pub(super) struct Interworked {
+    pub(super) a: Ua,
     ok: Response,
-    iwfs: Vec<Ua>,
+    pub(super) iwfs: Vec<Ua>,
 }
 
-fn mail(lines: &str) -> Request {
+pub(super) fn mail(lines: &str) -> Request {
     let mut request = invite();
     request.uri = "mailto:bob@example.com".to_owned();
     request.body = sdp(1, lines).into();
     request
 }
 
-fn two_lines() -> String {
+pub(super) fn two_lines() -> String {
     chat("10.1.0.1", "aaaaaaaa", "actpass") + &chat("10.1.0.1", "bbbbbbbb", "actpass")
 }
 
 /// The 200 of IWF number `n`, which accepts the lines that say so.
-fn iwf_ok(out: &Out, n: u8, accepts: &[bool]) -> Response {
+pub(super) fn iwf_ok(out: &Out, n: u8, accepts: &[bool]) -> Response {
     let ok = answer(out, 200, &format!("iwf{n}"))
         .with("Contact", format!("<sip:iwf{n}@10.3.0.{n}:5060>"))
         .with("Allow", "INVITE, ACK, BYE, CANCEL");
@@ -36,20 +36,23 @@ fn iwf_ok(out: &Out, n: u8, accepts: &[bool]) -> Response {
     with_sdp(ok, &sdp(1, &accepts.iter().enumerate().map(line).collect::<String>()))
 }
 
-fn ports(body: &[u8]) -> Vec<u16> {
+pub(super) fn ports(body: &[u8]) -> Vec<u16> {
     let text = std::str::from_utf8(body).unwrap();
     let lines = text.lines().filter_map(|line| line.strip_prefix("m=message "));
     lines.map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect()
 }
 
-fn setups(body: &[u8]) -> Vec<&str> {
+pub(super) fn setups(body: &[u8]) -> Vec<&str> {
     std::str::from_utf8(body).unwrap().lines().filter_map(|line| line.strip_prefix("a=setup:")).collect()
 }
 
 impl World {
     /// UE-A's two streams go to two IWFs, one each.
-    fn interworked(change: impl FnOnce(&mut Policy)) -> (World, Interworked) {
-        let mut w = World::with(change);
+    pub(super) fn interworked(change: impl FnOnce(&mut Policy)) -> (World, Interworked) {
+        World::interworked_as(World::with(change))
+    }
+
+    fn interworked_as(mut w: World) -> (World, Interworked) {
         let tx = w.receive(mail(&two_lines()));
         let isf = w.request(Method::Invite);
         w.reply(&isf, iwf_ok(&isf, 1, &[true, false]));
@@ -79,7 +82,7 @@ impl World {
     }
 
     /// The BYEs that have gone out, and their Request-URIs.
-    fn byes(&mut self) -> Vec<(String, Out)> {
+    pub(super) fn byes(&mut self) -> Vec<(String, Out)> {
         let mut byes = Vec::new();
         while self.has_request(Method::Bye) {
             let bye = self.request(Method::Bye);
@@ -354,6 +357,30 @@ fn one_iwfs_bye_may_cost_its_streams_alone() {
         w.reply(bye, answer(bye, 200, ""));
     }
     assert_eq!(w.response(bye).status, 200);
+    w.over();
+}
+
+// Rows: BYE-33
+#[test]
+fn the_record_comes_before_the_clients_bye() {
+    let (mut w, mut call) = World::interworked_as(World::recording_with(|config| {
+        config.policy.direct_delivery = false;
+    }));
+    let begun = w.order();
+    w.stored(&begun, 1);
+    let left = w.receive(call.iwfs[0].bye(None));
+    let byes = w.byes();
+    assert_eq!(byes.len(), 1, "the other IWF is not held up");
+    assert_eq!(byes[0].0, "sip:iwf2@10.3.0.2:5060");
+    w.reply(&byes[0].1, answer(&byes[0].1, 200, ""));
+    let end = w.order();
+    assert!(!w.has_request(Method::Bye) && !w.has_response(left));
+    w.stored(&end, 2);
+    let bye = w.request(Method::Bye);
+    assert_eq!(bye.request.uri, "sip:ann@a.example.net:5060");
+    w.reply(&bye, answer(&bye, 200, ""));
+    assert_eq!(w.response(left).status, 200);
+    w.silent();
     w.over();
 }
 

@@ -8,6 +8,7 @@ mod delivery;
 mod interworking;
 mod invitation;
 mod iwf;
+mod iwf_change;
 mod modification;
 mod passing;
 mod property;
