@@ -99,7 +99,7 @@ async fn a_removed_stream_is_told_to_its_iwf_alone() -> Result<()> {
     lab.verify()
 }
 
-// Rows: MOD-06, MOD-15
+// Rows: MOD-06, MOD-15, AMB-22
 #[tokio::test]
 async fn a_new_stream_goes_from_one_iwf_to_the_next_until_one_takes_it() -> Result<()> {
     let lab = Interworking::start(&["UE-A"], "").await?;

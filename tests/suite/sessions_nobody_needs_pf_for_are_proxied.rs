@@ -184,6 +184,7 @@ async fn one_reason_for_the_media_path_is_enough() -> Result<()> {
         ("media_path_users = [\"sip:carol@example.org\"]", "proxy"),
         ("media_path_users = [\"sip:alice@example.org\"]", "b2bua"),
         ("legacy_matching = true", "b2bua"),
+        ("interworking_after = [404]", "b2bua"),
     ] {
         let policy = format!("{PROXY}\n{reason}");
         let scene =

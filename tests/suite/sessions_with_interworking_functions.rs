@@ -41,11 +41,17 @@ async fn what_no_iwf_accepts_is_rejected_and_not_tried_again_without_policy() ->
     lab.verify()
 }
 
-// Rows: ANS-02, ANS-03, ANS-04, ANS-05, ANS-06, ANS-07
+// Rows: ANS-02, ANS-03, ANS-04, ANS-05, ANS-06, ANS-07, AMB-08
 #[tokio::test]
 async fn rejected_streams_get_a_second_session() -> Result<()> {
-    let policy = "interworking_wait_seconds = 1\ninterworking_rejected_streams = true";
-    let lab = Interworking::start(&["UE-A"], policy).await?;
+    // pf listens and the IWF connects, or as the operator wants it.
+    second_session("", "passive", "active").await?;
+    second_session("interworking_rejected_setup = \"actpass\"", "actpass", "passive").await
+}
+
+async fn second_session(policy: &str, offers: &str, answers: &str) -> Result<()> {
+    let policy = format!("interworking_wait_seconds = 1\ninterworking_rejected_streams = true\n{policy}");
+    let lab = Interworking::start(&["UE-A"], &policy).await?;
     let (mut calling, invited) =
         lab.invite(|invite| invite.set("Supported", "timer, recipient-list-invite")).await?;
     let mut first = invited.accept_for(&lab.iwfs[0], &[0], "passive").await?;
@@ -72,11 +78,10 @@ async fn rejected_streams_get_a_second_session() -> Result<()> {
     let (offered, whole) = (again.offer()?, invited.offer()?);
     assert_eq!(offered.media.len(), 1, "the rejected stream alone");
     let line = offered.msrp()?;
-    assert_eq!(line.attribute("setup"), Some("passive"));
+    assert_eq!(line.attribute("setup"), Some(offers));
     assert_eq!(line.attribute("accept-types"), whole.media[1].attribute("accept-types"));
     assert_ne!(line.path()?, whole.media[1].path()?, "a path of its own");
-    // pf listens, the IWF connects.
-    let mut second = again.accept_for(&lab.iwfs[1], &[0], "active").await?;
+    let mut second = again.accept_for(&lab.iwfs[1], &[0], answers).await?;
     let mut a = calling.answered(SOON).await?;
     assert_eq!(ports(&a.peer_sdp), [true, true]);
     talk(&mut a, &mut first, 0, "first").await?;
@@ -95,13 +100,11 @@ async fn rejected_streams_get_a_second_session() -> Result<()> {
 // Rows: ANS-02
 #[tokio::test]
 async fn the_second_sessions_failure_leaves_the_first_alone() -> Result<()> {
-    let policy = "interworking_wait_seconds = 1\ninterworking_rejected_streams = true\n\
-                  interworking_rejected_setup = \"actpass\"";
+    let policy = "interworking_wait_seconds = 1\ninterworking_rejected_streams = true";
     let lab = Interworking::start(&["UE-A"], policy).await?;
     let (calling, invited) = lab.invite(|_| {}).await?;
     let mut first = invited.accept_for(&lab.iwfs[0], &[0], "passive").await?;
     let again = lab.isf.invited(SOON).await?;
-    assert_eq!(again.offer()?.msrp()?.attribute("setup"), Some("actpass"), "the operator's choice");
     again.refuse(488, "Not Acceptable Here").await?;
     let mut a = calling.answered(SOON).await?;
     assert_eq!(ports(&a.peer_sdp), [true, false]);

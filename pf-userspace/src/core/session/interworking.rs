@@ -13,13 +13,14 @@ use super::{
     iwf_answer::Gathering,
     iwf_bye::Leaving,
     leg::{A, F, Leg, LegNo, LegState},
+    media::{Reach, own_uri},
     routing::to_isf,
 };
 use crate::core::{
     Time,
     event::{LegRole, MediaCommand},
     sdp::{self, Sdp, SetupAttr},
-    sip::{Dialog, Headers, Method, Request, Response, dialog::with_tag},
+    sip::{Dialog, Headers, Method, NameAddr, Request, Response, dialog::with_tag},
 };
 
 /// The most legs to IWFs that a session has.
@@ -97,6 +98,10 @@ impl Session {
         for route in routes {
             request.headers.push("Route", route);
         }
+        // Contact: our address as the ISF reaches it, with the parameters as before.
+        let params = NameAddr::parse(&leg.contact).map(|contact| contact.params_text()).unwrap_or_default();
+        leg.contact = format!("<{}>{params}", own_uri(cx.config, "pf", Reach::Uri(&hop.uri)));
+        request.headers.set("Contact", leg.contact.as_str());
         self.trust_isf(cx, &mut request.headers);
         request.body = Bytes::from(sent.body.clone());
         self.send_invite(cx, F, request, hop, sent.interval, 0, cx.now + RINGING);

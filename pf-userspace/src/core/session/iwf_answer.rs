@@ -190,6 +190,7 @@ impl Session {
             }
         };
         let leg = &mut self.legs[no];
+        leg.name.clone_from(&leg.dialog.target);
         leg.theirs = octets.to_vec();
         // Without a Session-Expires of its own this session lives as long as the first one (AMB-42).
         let timed = response.headers.has("Session-Expires");

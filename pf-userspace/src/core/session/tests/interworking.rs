@@ -140,3 +140,21 @@ fn the_isf_learns_who_calls_also_where_a_stranger_did_not() {
     assert_eq!(isf.headers.get("Route"), Some("<sip:10.0.0.6:5060;lr>"));
     assert_eq!(isf.headers.all("Max-Forwards").count(), 1);
 }
+
+// Rows: RSP-03
+#[test]
+fn the_contact_is_one_that_the_isf_reaches() {
+    let mut w = World::configured(|config| {
+        let tcp = SipAddress { transport: Transport::Tcp, port: 5070, ..config.sip[0].clone() };
+        config.sip.push(tcp);
+        config.isf_route = Some("sip:10.0.0.6:5060;transport=tcp".to_owned());
+        config.policy.interworking_after = vec![404];
+    });
+    let (_, far) = w.invite();
+    w.reply(&far, answer(&far, 404, "far"));
+    let isf = w.request(Method::Invite);
+    let (before, now) =
+        (far.request.headers.get("Contact").unwrap(), isf.request.headers.get("Contact").unwrap());
+    assert!(before.starts_with("<sip:pf@10.0.0.1:5060>;"), "{before}");
+    assert_eq!(now, before.replace("5060>", "5070;transport=tcp>"));
+}

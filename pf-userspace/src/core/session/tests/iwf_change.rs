@@ -265,13 +265,14 @@ fn an_iwf_changes_its_own_streams_and_nothing_else() {
     w.acked(&asked);
     w.silent();
     // Its dialog has three m-lines from now on.
-    let tx = offer(
-        &mut w,
-        &mut call,
-        &(first() + &chat("10.1.0.1", "bbbbbbbb", "actpass").replace("text/plain", "a/b")),
-    );
+    let changed = first() + &chat("10.1.0.1", "bbbbbbbb", "actpass").replace("text/plain", "a/b");
+    let request = call.a.offer(Method::Invite, &sdp(3, &changed));
+    let tx = w.receive(request);
     let asked = w.request(Method::Invite);
-    assert_eq!((asked.request.uri.as_str(), ports(&asked.request.body)), (IWF2, vec![0, 2855, 0]));
+    assert_eq!(
+        (asked.request.uri.as_str(), ports(&asked.request.body)),
+        ("sip:peer@10.9.0.9:5060", vec![0, 2855, 0])
+    );
     w.reply(&asked, iwf_ok(&asked, 2, &[false, true, false]));
     agreed(&mut w, &call, tx, &[2855, 2855], &[&asked]);
 }
