@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::policy::IwfLeaves;
+use crate::core::{event::LegRole, policy::IwfLeaves};
 
 /// What a peer, the network or the clock may do next.
 #[derive(Clone, Debug)]
@@ -312,6 +312,17 @@ fn answer_lines(out: &Out, rejects: u8, setup: &str) -> String {
     (0..offered.max(1)).map(line).collect()
 }
 
+/// Every stream belongs to one leg of the other side, and that leg's lines are its own streams alone.
+fn has_owners(session: &crate::core::session::Session) -> bool {
+    let far = |no: usize| session.legs[no].role == LegRole::Far;
+    let owned = session.streams.iter().flatten().all(|stream| far(stream.far));
+    owned
+        && session.legs.iter().enumerate().filter(|(no, _)| far(*no)).all(|(no, leg)| {
+            let lines = leg.lines.iter().enumerate().filter(|(_, line)| line.is_some());
+            lines.into_iter().all(|(at, _)| session.far_of(at) == Some(no))
+        })
+}
+
 fn setting() -> impl Strategy<Value = Setting> {
     let leave = prop::sample::select(vec![IwfLeaves::Session, IwfLeaves::Streams]);
     (0..4_u8, leave).prop_map(|(kind, leave)| match kind {
@@ -354,6 +365,7 @@ proptest! {
             wire.step(step);
             // What a session is made of can be written down and read again.
             for session in wire.w.shard.all() {
+                prop_assert!(has_owners(session), "{:?}", session);
                 let text = serde_json::to_string(session).unwrap();
                 let again: crate::core::session::Session = serde_json::from_str(&text).unwrap();
                 prop_assert_eq!(serde_json::to_string(&again).unwrap(), text);
