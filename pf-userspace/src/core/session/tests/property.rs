@@ -24,8 +24,9 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let status =
-        prop::sample::select(vec![100, 180, 200, 200, 200, 200, 302, 404, 408, 422, 481, 487, 491, 500, 603]);
+    let status = prop::sample::select(vec![
+        100, 180, 200, 200, 200, 200, 302, 404, 408, 422, 481, 487, 488, 488, 491, 500, 603,
+    ]);
     prop_oneof![
         2 => (0..4_usize).prop_map(|of| Step::Ack { of }),
         1 => (0..4_usize).prop_map(|of| Step::AckMissing { of }),
@@ -340,7 +341,7 @@ proptest! {
     fn any_order_of_events_ends_with_nothing_left(
         setting in setting(),
         answered in any::<bool>(),
-        (group, recorded) in any::<(bool, bool)>(),
+        (group, recorded, grows) in any::<(bool, bool, bool)>(),
         steps in prop::collection::vec(step(), 0..60),
     ) {
         let mut wire = Wire::new(setting, group, recorded);
@@ -360,6 +361,14 @@ proptest! {
                 wire.step(&step);
             }
             prop_assert_eq!(wire.peers.len(), if matches!(setting, Setting::Plain) { 4 } else { 5 });
+        }
+        if answered && grows && !matches!(setting, Setting::Plain) {
+            // UE-A changes both streams and adds one, which is refused by both IWFs: the ISF is asked again.
+            wire.step(&Step::Ask { who: 2, what: 9 });
+            for (status, lines) in [(200, 2), (200, 1), (488, 0), (488, 0)] {
+                wire.step(&Step::Reply { to: 0, status, described: true, lines });
+            }
+            prop_assert!(wire.open.iter().any(|out| out.request.to_tag().is_none()));
         }
         for step in &steps {
             wire.step(step);
