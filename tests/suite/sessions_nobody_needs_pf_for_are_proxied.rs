@@ -190,6 +190,7 @@ async fn one_reason_for_the_media_path_is_enough() -> Result<()> {
         ("legacy_matching = true", "b2bua"),
         ("allow_offline_storage = true", "b2bua"),
         ("allow_store = true", "b2bua"),
+        ("interworking_after = [404]", "b2bua"),
     ] {
         let policy = format!("{PROXY}\n{reason}");
         let scene =

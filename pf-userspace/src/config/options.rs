@@ -115,7 +115,7 @@ pub const OPTIONS: &[OptionDoc] = &[
         Kind::SipUri,
         "\"sip:10.0.0.6:5060\"",
         "The Interworking Selection Function. Invitations to addresses that are neither SIP nor tel URIs go there \
-         directly; without it they are refused.",
+         directly; without it they are refused. Others go there where `policy.interworking_after` says so.",
     ),
     option(
         "sip.own_uri",
@@ -331,7 +331,7 @@ pub const OPTIONS: &[OptionDoc] = &[
         Kind::Choice(&["always", "when-needed"]),
         "\"when-needed\"",
         "Whether `pf` stays in the media path. `always`: it is a back-to-back user agent and MSRP relay for every \
-         session. `when-needed`: only for sessions that `direct_delivery`, `legacy_matching`, storage \
+         session. `when-needed`: only for sessions that `direct_delivery`, `interworking_after`, `legacy_matching`, storage \
          (`allow_offline_storage`, `allow_store`, `allow_defer`) or `media_path_users` need it for; for all others it is a SIP proxy, and messages go directly between the two ends.",
     ),
     option(
@@ -460,6 +460,48 @@ pub const OPTIONS: &[OptionDoc] = &[
         Kind::Integer(60, 31_536_000, "seconds"),
         "3600",
         "Longest registration: a REGISTER that asks for more, or for nothing, gets this.",
+    ),
+    option(
+        "policy.interworking_after",
+        Kind::List(&Kind::Integer(300, 699, "status code")),
+        "[404, 488, 606]",
+        "Answers to an INVITE after which it goes to `sip.isf`, once, before the client hears of them. Empty: no \
+         interworking for SIP and tel addresses. A far end that does not answer counts as 408, one that cannot be \
+         reached as 503.",
+    ),
+    option(
+        "policy.interworking_rejected_streams",
+        Kind::Bool,
+        "true",
+        "Invite through `sip.isf` a second time, for those streams of a session that its interworking functions \
+         have rejected. The session itself lives, whatever comes of it.",
+    ),
+    option(
+        "policy.interworking_rejected_setup",
+        Kind::Choice(&["actpass", "passive"]),
+        "\"actpass\"",
+        "`a=setup` in the offer of that second invitation: `passive` as CPM has it, or `actpass` for interworking \
+         functions that follow RFC 6135 strictly.",
+    ),
+    option(
+        "policy.interworking_new_streams",
+        Kind::Bool,
+        "true",
+        "Invite through `sip.isf` for a stream that a client adds to an interworked session and that all \
+         interworking functions of the session refuse. If not, the client gets `488`.",
+    ),
+    option(
+        "policy.interworking_wait_seconds",
+        Kind::Integer(1, 10, "seconds"),
+        "2",
+        "How long the client's answer waits for further interworking functions when the first one has rejected \
+         streams; once more for a second invitation.",
+    ),
+    option(
+        "policy.interworking_leave",
+        Kind::Choice(&["session", "streams"]),
+        "\"streams\"",
+        "What ends when one of several interworking functions leaves a session: all of it, or its streams only.",
     ),
     option(
         "store.kind",

@@ -162,6 +162,14 @@ fn policy(source: &mut Source<'_>, config: &Config) {
             "raise registration_max_seconds or lower registration_min_seconds",
         );
     }
+    if config.sip.isf.is_none() && !policy.interworking_after.is_empty() {
+        source.note(
+            Warning,
+            "policy.interworking_after",
+            "without sip.isf there is nowhere to go, so this does nothing",
+            "set sip.isf, or leave interworking_after out",
+        );
+    }
     if !policy.direct_delivery && policy.late_devices {
         source.note(
             Warning,

@@ -6,7 +6,10 @@ mod bye;
 mod cancel;
 mod connection_loss;
 mod delivery;
+mod interworking;
 mod invitation;
+mod iwf;
+mod iwf_change;
 mod modification;
 mod passing;
 mod property;
@@ -94,9 +97,14 @@ impl World {
 
     /// A world with a store, whose users want their history recorded.
     fn recording() -> World {
+        World::recording_with(|_| {})
+    }
+
+    fn recording_with(change: impl FnOnce(&mut CoreConfig)) -> World {
         World::configured(|config| {
             config.policy.allow_offline_storage = true;
             config.store = Some(store());
+            change(config);
         })
     }
 
