@@ -65,6 +65,7 @@ impl Switch {
             self.remove_leg(now, leg, Gone::Closed);
         }
         self.wake_stream(id);
+        self.plan_changed(id);
         self.streams.remove(id);
     }
 
@@ -97,7 +98,11 @@ impl Switch {
             waiting: now,
             counters: LegCounters::default(),
             accepts_all: false,
+            block: None,
+            relearned: 0,
+            kernel: super::KernelCounters::default(),
         });
+        self.plan_changed(stream);
         self.leg_keys.insert(key, id);
         self.sessions.insert(session.into(), id);
         if let Some(stream) = self.streams.get_mut(stream) {
@@ -112,6 +117,9 @@ impl Switch {
     fn connect_leg(&mut self, now: Time, key: LegKey, remote: RemoteLeg) {
         let Some(id) = self.leg_keys.get(&key).copied() else { return };
         let whole = remote.path.iter().all(|uri| uri.bytes().all(|o| (0x21..0x7f).contains(&o)));
+        if let Some(stream) = self.legs.get(id).map(|leg| leg.stream) {
+            self.plan_changed(stream);
+        }
         let Some(leg) = self.legs.get_mut(id) else { return };
         if remote.path.is_empty() || !whole {
             // A path that would not stay within its header.
@@ -125,6 +133,7 @@ impl Switch {
             leg.answer_to(uri.as_bytes());
         }
         leg.accepts_all = accept::accepts_all(&remote);
+        (leg.block, leg.relearned) = (None, 0);
         let before = leg.remote.replace(remote.clone());
         let (bound, stream) = (leg.conn, leg.stream);
         self.arrived.push(id);

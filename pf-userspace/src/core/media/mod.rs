@@ -20,6 +20,7 @@ mod arena;
 mod binding;
 mod command;
 mod connection;
+mod fast;
 mod frame;
 mod half;
 mod interrupt;
@@ -47,7 +48,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::{arena::Arena, connection::Connection, leg::Leg, leg::Stream};
-pub use self::{arena::Id, outbox::Outbox};
+pub use self::{
+    arena::Id,
+    fast::{BLOCK_MAX, Carried, MESSAGE_MAX, Plan, PlannedLeg, Why},
+    outbox::Outbox,
+};
 use super::{
     entropy::Entropy,
     event::{LegCounters, LegKey, LegRole, MediaEvent, StreamKey},
@@ -56,8 +61,10 @@ use super::{
 
 /// A connection, as long as it lives.
 pub type ConnId = Id<Connection>;
-type LegId = Id<Leg>;
-type StreamId = Id<Stream>;
+/// A leg, as long as it lives.
+pub type LegId = Id<Leg>;
+/// A stream, as long as it lives.
+pub type StreamId = Id<Stream>;
 
 /// Bounds and timers. Octets unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,6 +183,20 @@ pub struct LegSnapshot {
     pub peer: Option<SocketAddr>,
     /// Our path URI.
     pub local: String,
+    /// Its connection, as long as it has one.
+    #[serde(skip)]
+    pub conn: Option<ConnId>,
+    /// What the kernel carried of that.
+    pub kernel: KernelCounters,
+}
+
+/// SENDs of a leg that the kernel programs carried; they are in its [`LegCounters`] as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelCounters {
+    /// Received from the peer.
+    pub sends_in: u64,
+    /// Sent to the peer.
+    pub sends_out: u64,
 }
 
 /// Session-ids are our own random text: a quick hash needs no key.
@@ -234,6 +255,8 @@ pub struct Switch {
     looked: Time,
     /// The time that was told last.
     now: Time,
+    /// Kept where there is an in-kernel path.
+    books: Option<fast::Books>,
 }
 
 impl Switch {
@@ -261,6 +284,7 @@ impl Switch {
             alarm: None,
             looked: Time::ZERO,
             now: Time::ZERO,
+            books: None,
         }
     }
 
@@ -332,6 +356,8 @@ impl Switch {
                 queued: conn.map_or(0, |c| c.queued() as u64),
                 peer: conn.and_then(|c| c.peer),
                 local: leg.local.clone(),
+                conn: leg.conn,
+                kernel: leg.kernel,
             }
         };
         self.legs.iter().map(|(_, leg)| one(leg)).collect()
