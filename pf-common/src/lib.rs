@@ -11,3 +11,4 @@ pub mod guard;
 pub mod maps;
 pub mod msrp;
 pub mod splice;
+pub mod whole;

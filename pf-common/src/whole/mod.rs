@@ -1,0 +1,5 @@
+//! Payloads that are exactly one message which the kernel programs may carry.
+
+mod content;
+
+pub use content::Content;
