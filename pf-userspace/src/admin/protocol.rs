@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     core::{
         event::{LegCounters, LegDown, LegKey, LegRole, StreamKey},
+        media::{KernelCounters, LegPath},
         view::{DeviceView, SessionView},
     },
     fastpath::{Attached, MapInfo, SourceRow},
@@ -198,6 +199,12 @@ pub struct LegRow {
     pub queued_octets: u64,
     /// What it has carried.
     pub counters: LegCounters,
+    /// What the kernel carried of that.
+    #[serde(default)]
+    pub kernel: KernelCounters,
+    /// How the kernel carries it, where there is an in-kernel path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<LegPath>,
 }
 
 /// Counters of the process.
@@ -240,24 +247,32 @@ pub struct GuardStats {
 }
 
 /// How much of the traffic the kernel carries.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FastPathStats {
     /// `auto`, `off` or `required`, as configured.
     pub mode: String,
     /// Can this process use it?
     pub available: bool,
+    /// Why this process cannot, where it should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+    /// The share of all SENDs that the kernel forwarded, 0 to 1; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hit_ratio: Option<f64>,
     /// SENDs that the kernel forwarded.
     pub sends_in_kernel: u64,
     /// SENDs that userspace carried, by the reason why.
-    pub sends_in_userspace: BTreeMap<UserspaceReason, u64>,
-}
-
-/// Why a SEND was carried by userspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UserspaceReason {
-    /// This build has no in-kernel path.
-    NotBuilt,
-    /// The operator turned it off.
-    SwitchedOff,
+    pub sends_in_userspace: BTreeMap<String, u64>,
+    /// Streams that the kernel serves.
+    #[serde(default)]
+    pub streams: usize,
+    /// Connections that the kernel serves, closed ones included that may still send their last packets.
+    #[serde(default)]
+    pub connections: usize,
+    /// How often its connections left the fast path, by cause.
+    #[serde(default)]
+    pub left: BTreeMap<String, u64>,
+    /// What the kernel programs counted.
+    #[serde(default)]
+    pub counts: BTreeMap<String, u64>,
 }

@@ -50,7 +50,7 @@ use serde::{Deserialize, Serialize};
 use self::{arena::Arena, connection::Connection, leg::Leg, leg::Stream};
 pub use self::{
     arena::Id,
-    fast::{BLOCK_MAX, Carried, MESSAGE_MAX, Plan, PlannedLeg, Why},
+    fast::{BLOCK_MAX, Carried, LegPath, MESSAGE_MAX, Plan, PlannedLeg, Why},
     outbox::Outbox,
 };
 use super::{
@@ -188,6 +188,8 @@ pub struct LegSnapshot {
     pub conn: Option<ConnId>,
     /// What the kernel carried of that.
     pub kernel: KernelCounters,
+    /// How the kernel carries it, where there is an in-kernel path.
+    pub path: Option<LegPath>,
 }
 
 /// SENDs of a leg that the kernel programs carried; they are in its [`LegCounters`] as well.
@@ -302,6 +304,11 @@ impl Switch {
         Some(id)
     }
 
+    /// Those that [`Switch::take_dirty`] is going to give.
+    pub fn dirty(&self) -> &[ConnId] {
+        &self.dirty
+    }
+
     /// A connection whose outbox borrows from the input given last: write or [`Switch::settle`] it before that
     /// input goes.
     pub fn take_borrowing(&mut self) -> Option<ConnId> {
@@ -358,6 +365,7 @@ impl Switch {
                 local: leg.local.clone(),
                 conn: leg.conn,
                 kernel: leg.kernel,
+                path: None,
             }
         };
         self.legs.iter().map(|(_, leg)| one(leg)).collect()

@@ -13,13 +13,13 @@
 mod carried;
 mod moment;
 mod plan;
-#[cfg(test)]
-mod tests;
+mod view;
 mod why;
 
 pub use self::{
     carried::Carried,
     plan::{BLOCK_MAX, MESSAGE_MAX, Plan, PlannedLeg},
+    view::LegPath,
     why::Why,
 };
 use super::{ConnId, LegId, StreamId, Switch};
@@ -72,6 +72,19 @@ impl Switch {
         if let Some(conn) = self.conns.get_mut(conn) {
             conn.why = why;
         }
+    }
+
+    /// The same of all connections of a stream.
+    pub fn note_stream_why(&mut self, stream: StreamId, why: Why) {
+        let Some(stream) = self.streams.get(stream) else { return };
+        let legs = stream.originator.into_iter().chain(stream.far).chain(stream.devices.iter().copied());
+        let conns: Vec<ConnId> = legs.filter_map(|leg| self.legs.get(leg)?.conn).collect();
+        conns.into_iter().for_each(|conn| self.note_why(conn, why));
+    }
+
+    /// Why the messages of this connection come to userspace, as it was said last.
+    pub fn why(&self, conn: ConnId) -> Option<Why> {
+        self.conns.get(conn).map(|conn| conn.why)
     }
 
     /// SENDs that the programs carried, and those that userspace carried by the reason why.
