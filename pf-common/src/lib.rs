@@ -7,6 +7,7 @@
 #[macro_use]
 mod counted;
 
+pub mod frame;
 pub mod guard;
 pub mod maps;
 pub mod msrp;

@@ -1,0 +1,28 @@
+//! The datapath in the kernel: alone, without the relay.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test program: nobody reads its documentation, and what fails shall fail"
+)]
+
+mod programs;
+
+use pf::fastpath::{Datapath, DatapathSettings, FastPathError};
+
+/// A loaded datapath, or nothing with a printed reason. With `PF_EBPF_REQUIRED=1` that is a failure.
+fn datapath() -> Option<Datapath> {
+    let settings = DatapathSettings { connections: 64, legs: 64, ..DatapathSettings::default() };
+    match Datapath::load(&settings) {
+        Ok(datapath) => Some(datapath),
+        Err(
+            error @ (FastPathError::NotBuilt | FastPathError::Capability(_) | FastPathError::OldKernel(..)),
+        ) => {
+            let required = std::env::var_os("PF_EBPF_REQUIRED").is_some_and(|value| value == "1");
+            assert!(!required, "{error}");
+            eprintln!("SKIPPED: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
