@@ -37,6 +37,8 @@ pub struct PfOptions {
     pub users: Vec<(String, String, String)>,
     /// Further lines of the `[msrp]` table.
     pub msrp: String,
+    /// Value of `fast_path`; empty: as it comes.
+    pub fast_path: String,
     /// Further tables.
     pub more: String,
     /// Log level.
@@ -56,6 +58,7 @@ impl PfOptions {
             registrars: Vec::new(),
             users: vec![("sip:alice@example.org".into(), "alice".into(), "wonderland".into())],
             msrp: String::new(),
+            fast_path: String::new(),
             more: String::new(),
             log: "info".into(),
         }
@@ -69,7 +72,11 @@ impl PfOptions {
             ["udp", "tcp"].map(|transport| format!("{transport}:{}", SocketAddr::new(*ip, 0)))
         });
         let msrp = addresses.iter().map(|ip| SocketAddr::new(*ip, 0).to_string());
-        let mut text = format!("state_dir = \"{}\"\n\n[sip]\n", directory.join("state").display());
+        let mut text = format!("state_dir = \"{}\"\n", directory.join("state").display());
+        if !self.fast_path.is_empty() {
+            text.push_str(&format!("fast_path = \"{}\"\n", self.fast_path));
+        }
+        text.push_str("\n[sip]\n");
         text.push_str(&format!("listen = [{}]\n", quoted(sip.collect())));
         for (key, peers) in [("trusted", &self.trusted), ("registrars", &self.registrars)] {
             let peers = peers.iter().map(IpAddr::to_string).collect();

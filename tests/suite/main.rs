@@ -24,6 +24,7 @@ mod sessions_share_a_connection;
 mod slow_device_loses_its_own_leg_only;
 mod the_contact_outlives_its_session;
 mod the_demo_loses_nothing;
+mod the_kernel_forwards_a_chat;
 mod the_lab_itself_works;
 mod the_other_direction;
 mod unkind_octets;

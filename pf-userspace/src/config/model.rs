@@ -248,7 +248,7 @@ pub struct Datapath {
 
 impl Default for Datapath {
     fn default() -> Datapath {
-        Datapath { connections: 4096, log: 8 << 20, log_per_connection: 256 << 10 }
+        Datapath { connections: 4096, log: 8 << 20, log_per_connection: 1 << 20 }
     }
 }
 

@@ -213,7 +213,7 @@ pub const OPTIONS: &[OptionDoc] = &[
     option(
         "msrp.queue",
         Kind::Integer(16_384, 1 << 30, "octets"),
-        "262144",
+        "1048576",
         "How much may wait for the far end (or, on the way back, for the originator) before `pf` stops reading from \
          the sender; it reads on when a quarter of that is left.",
     ),

@@ -275,9 +275,13 @@ impl Worker {
                     }
                 },
                 Ok(Order::Path(reply)) => {
-                    let _ = reply.send(self.splice.as_ref().map(|splice| splice.sums(&self.switch)));
+                    let path = self.splice.as_mut();
+                    let _ = reply.send(path.map(|splice| splice.sums(self.now, &mut self.switch)));
                 }
                 Ok(Order::Snapshot(reply)) => {
+                    if let Some(splice) = &mut self.splice {
+                        splice.read_log(self.now, &mut self.switch);
+                    }
                     let mut legs = self.switch.snapshot();
                     if let Some(splice) = &mut self.splice {
                         splice.complete(&mut self.switch, &mut legs);

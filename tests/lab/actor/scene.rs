@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{Call, Device, Party, Ue};
 use crate::{
-    net::Place,
+    net::{Network, Place},
     pf::{Pf, PfOptions},
     sip::{SdpOptions, Transport},
     trace::Trace,
@@ -25,6 +25,12 @@ pub struct SceneOptions {
     pub isf: Option<SocketAddr>,
     /// Lines of the `[msrp]` table.
     pub msrp: String,
+    /// Value of `fast_path`; empty: as it comes.
+    pub fast_path: &'static str,
+    /// A network whose hosts the actors live on, instead of loopback addresses.
+    pub network: Option<Network>,
+    /// There: their IPv6 addresses.
+    pub ipv6: bool,
 }
 
 impl Default for SceneOptions {
@@ -35,6 +41,9 @@ impl Default for SceneOptions {
             transport: Transport::Udp,
             isf: None,
             msrp: String::new(),
+            fast_path: "",
+            network: None,
+            ipv6: false,
         }
     }
 }
@@ -49,6 +58,8 @@ pub struct Scene {
     pub devices: Vec<Ue>,
     /// The product.
     pub pf: Pf,
+    // Holds the namespaces.
+    _network: Option<Network>,
 }
 
 impl Scene {
@@ -72,10 +83,14 @@ impl Scene {
     }
 
     /// The same without registrations.
-    pub async fn unregistered(options: SceneOptions) -> Result<Scene> {
+    pub async fn unregistered(mut options: SceneOptions) -> Result<Scene> {
         let trace = Trace::default();
-        let home = Place::loopback(1);
-        let far = Party::start("FAR", &Place::loopback(9), Transport::Udp, Scene::BOB, &trace)?;
+        let mut place = |name: &str, last: u8| match &mut options.network {
+            Some(network) => network.host(name).map(|host| if options.ipv6 { host.v6 } else { host.v4 }),
+            None => Ok(Place::loopback(last)),
+        };
+        let home = place("pf", 1)?;
+        let far = Party::start("FAR", &place("FAR", 9)?, Transport::Udp, Scene::BOB, &trace)?;
         let mut pf = PfOptions::new(&home);
         pf.policy = options.policy;
         pf.core = Some(far.agent.local());
@@ -83,6 +98,7 @@ impl Scene {
         pf.registrars = vec![far.place.ip];
         pf.isf = options.isf;
         pf.msrp = options.msrp;
+        pf.fast_path = options.fast_path.to_owned();
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {
             trace.name_socket(*address, "pf");
@@ -96,9 +112,9 @@ impl Scene {
             let mut device = Device::of_alice(&format!("{name} of Alice"));
             device.transport = options.transport;
             let proxy = pf.sip_address(options.transport, home.ip)?;
-            devices.push(Ue::start(name, &Place::loopback(number), device, proxy, &trace)?);
+            devices.push(Ue::start(name, &place(name, number)?, device, proxy, &trace)?);
         }
-        Ok(Scene { trace, far, devices, pf })
+        Ok(Scene { trace, far, devices, pf, _network: options.network })
     }
 
     /// The originator.
@@ -128,10 +144,15 @@ impl Scene {
 
     /// Establishes a session with the far end and with every other device.
     pub async fn full_call(&self) -> Result<(Call, Call, Vec<Call>)> {
+        self.full_call_with(&SdpOptions::setup("passive")).await
+    }
+
+    /// The same with this answer of the devices.
+    pub async fn full_call_with(&self, answer: &SdpOptions) -> Result<(Call, Call, Vec<Call>)> {
         let (a, far) = self.call().await?;
         let mut others = Vec::new();
         for device in &self.devices[1..] {
-            let call = device.invited(SOON).await?.accept().await?;
+            let call = device.invited(SOON).await?.accept_with(answer, |_| {}).await?;
             call.media.ready(SOON).await.with_context(|| format!("leg of {}", device.name))?;
             others.push(call);
         }

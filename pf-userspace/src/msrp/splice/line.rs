@@ -28,9 +28,8 @@ pub(super) enum Release {
     /// Nothing is on its way.
     #[default]
     Idle,
-    /// The source's `finished` was read; the legs are to be marked in a later look.
-    Finished(u32),
-    /// The legs' `highest`, by place in the group; `None`: the leg was userspace's then.
+    /// The source's `finished`, and then the `highest` of each leg that gets its messages; `None`: that leg was
+    /// userspace's.
     Marked(u32, Vec<Option<u32>>),
 }
 

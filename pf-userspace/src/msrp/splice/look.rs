@@ -73,7 +73,7 @@ impl Splice {
     }
 
     /// Reads the log: enters what the programs carried, gives legs what they missed, and keeps the messages.
-    pub(super) fn read_log(&mut self, now: Time, switch: &mut Switch) {
+    pub(in crate::msrp) fn read_log(&mut self, now: Time, switch: &mut Switch) {
         let mut inbox = std::mem::take(&mut self.inbox);
         inbox.clear();
         self.path.read_log(&mut |header, message| inbox.push((*header, message.to_vec())));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pf_common::maps::{ControlRow, Op};
 
-use super::Splice;
+use super::{Splice, view};
 use crate::core::{media::Switch, time::Time};
 
 /// How often connections with traffic are looked at.
@@ -65,17 +65,25 @@ impl Splice {
         self.pace.next = now + TICK;
         self.read_log(now, switch);
         let groups = self.pace.ticking.clone();
-        let numbers = groups.iter().flat_map(|group| self.members(*group));
-        let loose = self.pace.loose.iter().map(|(number, _)| *number);
-        let tick = |number| ControlRow::new(Op::Tick, number, 0, 0);
-        let rows: Vec<ControlRow> = numbers.chain(loose).map(tick).collect();
+        let numbers: Vec<u32> = groups.iter().flat_map(|group| self.members(*group)).collect();
+        let loose: Vec<u32> = self.pace.loose.iter().map(|(number, _)| *number).collect();
+        let tick = |number: &u32| ControlRow::new(Op::Tick, *number, 0, 0);
+        let again = |number: &u32| view(*number);
+        // Rows are worked on in order: each source's position is read before any leg's (U3).
+        let rows: Vec<ControlRow> =
+            loose.iter().chain(&numbers).map(tick).chain(numbers.iter().map(again)).collect();
         let Ok(rows) = self.batch(rows) else { return };
         for row in &rows {
             self.look_at(now, switch, row);
         }
+        let mut finished = rows.iter().skip(loose.len()).map(|row| row.finished);
+        let finished: Vec<(usize, Vec<u32>)> = groups
+            .into_iter()
+            .map(|group| (group, finished.by_ref().take(self.members(group).len()).collect()))
+            .collect();
         self.put_back(rows);
-        for group in groups {
-            self.release(group);
+        for (group, finished) in finished {
+            self.release(group, &finished);
         }
         self.pace.loose.retain(|(_, until)| now < *until);
         self.rest(now, switch);

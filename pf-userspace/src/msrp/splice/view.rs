@@ -6,7 +6,10 @@ use pf_common::splice::seq::distance;
 use serde::{Deserialize, Serialize};
 
 use super::Splice;
-use crate::core::media::{LegPath, LegSnapshot, Switch, Why};
+use crate::core::{
+    media::{LegPath, LegSnapshot, Switch, Why},
+    time::Time,
+};
 
 /// The fast path of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +57,8 @@ impl Splice {
     }
 
     /// The sums.
-    pub(in crate::msrp) fn sums(&self, switch: &Switch) -> PathView {
+    pub(in crate::msrp) fn sums(&mut self, now: Time, switch: &mut Switch) -> PathView {
+        self.read_log(now, switch);
         let (sends_in_kernel, passed) = switch.shares();
         let mut counts = BTreeMap::new();
         if let Ok(all) = self.path.counts() {
