@@ -102,8 +102,8 @@ pub struct Slot {
     pub counts: ConnectionCounts,
     /// Beneath the stream.
     pub link: Link,
-    /// Zero.
-    pub zero: u32,
+    /// 1 once userspace has given the connection up: its kernel socket goes through its last states. A SYN ends that.
+    pub closing: u32,
     /// The stream: the state machine.
     pub connection: Connection,
 }
@@ -220,6 +220,8 @@ pub enum Op {
     Release = 5,
     /// `Connection::tick`, and the ACK it asks for.
     Tick = 6,
+    /// Slow for good in both roles, and the flow ends with a SYN.
+    Close = 7,
 }
 
 /// The answer of [`Op::ArmLeg`] where the leg's link has not been learned yet: no [`Arm`] has this number.

@@ -110,8 +110,12 @@ fn work(scratch: &Scratch, slot: *mut Slot, row: &mut ControlRow) -> bool {
             row.answer = tick.left as u32;
             left = tick.left;
             answer = tick.answer;
+        } else if op == Op::Close as u32 {
+            connection.leave_source(Cause::Closed);
+            connection.take();
+            slot.closing = 1;
         }
-        row.view(connection);
+        row.view(&slot.connection);
         answer
     });
     if left {

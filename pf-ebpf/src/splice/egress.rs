@@ -7,6 +7,7 @@ use pf_common::{
 };
 
 use super::{
+    begins_anew,
     count::{add_at, total},
     lock::locked,
     log,
@@ -36,6 +37,9 @@ pub fn egress(skb: Skb) -> i32 {
     // SAFETY: a whole value, freed only when we are done.
     let connection = unsafe { (*flow).connection };
     let Some(slot) = CONNECTIONS.get_ptr_mut(connection) else { return NEXT };
+    if begins_anew(scratch, slot) {
+        return NEXT;
+    }
     // SAFETY: does not change while the connection has its number.
     let scale = unsafe { (&raw const (*slot).link.our_scale).read_volatile() };
     scratch.segment = scratch.packet.segment(scale);

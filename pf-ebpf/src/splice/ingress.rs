@@ -14,6 +14,7 @@ use pf_common::{
 };
 
 use super::{
+    begins_anew,
     claim, copies,
     count::{add_at, count, total},
     log, maps::{CONNECTIONS, FLOWS},
@@ -44,6 +45,9 @@ pub fn ingress(skb: Skb) -> i32 {
     // SAFETY: a whole value, freed only when we are done.
     let (connection, session_at) = unsafe { ((*flow).connection, (*flow).session_at) };
     let Some(slot) = CONNECTIONS.get_ptr_mut(connection) else { return NEXT };
+    if begins_anew(scratch, slot) {
+        return NEXT;
+    }
     // SAFETY: words that do not change while the generation is the same, which the claim checks; the mode is a hint.
     let (generation, scale, fast) = unsafe {
         (

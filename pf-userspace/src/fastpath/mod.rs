@@ -13,6 +13,7 @@ mod source;
 
 pub use datapath::{
     Datapath, DatapathCounts, DatapathSettings, FastPathError, LegError, LegPlan, RegisterError, Registered,
+    Way,
 };
 pub use error::GuardError;
 pub use guard::{Guard, MapInfo, ProgramInfo};

@@ -6,14 +6,24 @@
     reason = "a test program: nobody reads its documentation, and what fails shall fail"
 )]
 
+mod chat;
+mod frames;
+mod lab;
+mod loss;
+mod message;
 mod programs;
+mod relay;
+mod table;
 
 use pf::fastpath::{Datapath, DatapathSettings, FastPathError};
 
 /// A loaded datapath, or nothing with a printed reason. With `PF_EBPF_REQUIRED=1` that is a failure.
 fn datapath() -> Option<Datapath> {
-    let settings = DatapathSettings { connections: 64, legs: 64, ..DatapathSettings::default() };
-    match Datapath::load(&settings) {
+    datapath_with(&DatapathSettings { connections: 64, legs: 64, ..DatapathSettings::default() })
+}
+
+fn datapath_with(settings: &DatapathSettings) -> Option<Datapath> {
+    match Datapath::load(settings) {
         Ok(datapath) => Some(datapath),
         Err(
             error @ (FastPathError::NotBuilt | FastPathError::Capability(_) | FastPathError::OldKernel(..)),

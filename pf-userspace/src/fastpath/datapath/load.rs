@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{CStr, CString},
-    fs, io,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     ptr::NonNull,
@@ -22,7 +22,7 @@ use pf_common::maps::{ControlRow, Flow, FlowKey, LegEntry, Op, SCHEMA, SessionKe
 
 use super::{
     super::{GuardError, OBJECT, ProgramInfo, error::chain, host},
-    Datapath, DatapathSettings, FastPathError, RegisterError,
+    Datapath, DatapathSettings, FastPathError, RegisterError, Way,
     legs::Legs,
     register::Connections,
 };
@@ -126,6 +126,22 @@ pub(super) fn run_control(ebpf: &mut Ebpf) -> io::Result<()> {
     program.test_run(options).map(drop).map_err(io::Error::other)
 }
 
+/// Runs ingress or egress once: the answer, and the frame afterwards.
+pub(super) fn judge(ebpf: &mut Ebpf, way: Way, frame: &[u8]) -> io::Result<(i32, Vec<u8>)> {
+    let mut out = vec![0; 4096];
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(frame);
+    options.data_out = Some(&mut out);
+    let name = match way {
+        Way::In => INGRESS,
+        Way::Out => EGRESS,
+    };
+    let result = program(ebpf, name).map_err(io::Error::other)?;
+    let result = result.test_run(options).map_err(io::Error::other)?;
+    out.truncate(usize::try_from(result.data_size_out).unwrap_or(0));
+    Ok((result.return_value.cast_signed(), out))
+}
+
 /// Attaches ingress and egress to an interface, if they are not there yet.
 pub(super) fn attach(datapath: &mut Datapath, interface: &str) -> Result<(), RegisterError> {
     let name = CString::new(interface).map_err(io::Error::other)?;
@@ -137,9 +153,7 @@ pub(super) fn attach(datapath: &mut Datapath, interface: &str) -> Result<(), Reg
     if datapath.links.contains_key(&number) {
         return Ok(());
     }
-    // ARPHRD_ETHER and ARPHRD_LOOPBACK: both have Ethernet headers.
-    let kind = fs::read_to_string(format!("/sys/class/net/{interface}/type")).unwrap_or_default();
-    if !matches!(kind.trim(), "1" | "772") {
+    if !matches!(hardware(interface)?, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK) {
         return Err(RegisterError::Unsupported("its interface has no Ethernet frames"));
     }
     let mut link = |program: &'static str, direction| -> Result<FdLink, RegisterError> {
@@ -158,6 +172,22 @@ pub(super) fn attach(datapath: &mut Datapath, interface: &str) -> Result<(), Reg
     tracing::info!(interface, "fast path: attached");
     datapath.links.insert(number, [ingress, egress]);
     Ok(())
+}
+
+/// The kind of an interface (`ARPHRD_*`), asked in the network namespace of this thread.
+fn hardware(interface: &str) -> io::Result<u16> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+    // SAFETY: plain octets, for which zeros are valid; the name is cut to leave a zero behind it.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(interface.bytes()) {
+            *to = from.cast_signed();
+        }
+        if libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &mut request) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(request.ifr_ifru.ifru_hwaddr.sa_family)
+    }
 }
 
 /// The name of the interface that owns an address.

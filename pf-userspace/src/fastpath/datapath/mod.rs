@@ -48,6 +48,16 @@ impl Default for DatapathSettings {
     }
 }
 
+/// Which way a frame goes that is judged.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From a peer.
+    In,
+    /// To a peer.
+    Out,
+}
+
 /// The loaded programs and their maps. Dropping it detaches them; connections that are registered then must be
 /// closed, for their kernel sockets know nothing of what the programs did.
 pub struct Datapath {
@@ -78,7 +88,9 @@ impl Datapath {
         register::register(self, socket)
     }
 
-    /// Forgets a connection. Its socket must be closed, or never have been fast. Its number rests for a second.
+    /// Gives a connection up, before or after its socket is closed: slow for good in both roles, and what was rolled
+    /// back is lost. The programs translate what its kernel socket still sends and gets until that has ended; only then
+    /// its number is free.
     pub fn forget(&mut self, connection: u32) {
         register::forget(self, connection);
     }
@@ -159,6 +171,13 @@ impl Datapath {
     /// The kernel does not tell.
     pub fn programs(&self) -> Result<Vec<ProgramInfo>, FastPathError> {
         load::programs(&self.ebpf)
+    }
+
+    /// Lets a program decide about a frame that no interface received: what it answers, and the frame afterwards. Copies
+    /// that it sends really go out.
+    #[doc(hidden)]
+    pub fn judge(&mut self, way: Way, frame: &[u8]) -> io::Result<(i32, Vec<u8>)> {
+        load::judge(&mut self.ebpf, way, frame)
     }
 
     /// The numbers of the interfaces that the programs are attached to.

@@ -9,12 +9,12 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::BorrowedFd,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use aya::maps::{Array, HashMap};
 use pf_common::{
-    maps::{ConnectionCounts, Flow, FlowKey, LINK_STAMPS, Link, Slot, names},
+    maps::{ConnectionCounts, ControlRow, Flow, FlowKey, LINK_STAMPS, Link, Op, Slot, names},
     splice::{Connection, Handshake},
 };
 
@@ -30,6 +30,15 @@ const BPF_F_LOCK: u64 = 4;
 
 /// How often two readings may differ before the caller is told to come again.
 const TRIES: u32 = 3;
+
+/// Longer than TIME-WAIT and than the kernel repeats octets of a socket that nobody owns.
+const LAST_STATES: Duration = Duration::from_secs(120);
+
+/// So long after the end of both streams the last ACK may still be asked for.
+const QUICK_END: Duration = Duration::from_secs(5);
+
+/// Closing connections that are looked at in one go.
+const REAPED: usize = 64;
 
 /// A connection that the programs know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +94,18 @@ pub(super) struct Held {
 pub(super) struct Connections {
     numbers: Numbers,
     held: BTreeMap<u32, Held>,
+    closing: VecDeque<(Instant, u32, FlowKey)>,
     generation: u32,
 }
 
 impl Connections {
     pub(super) fn new(most: u32) -> Connections {
-        Connections { numbers: Numbers::new(most), held: BTreeMap::new(), generation: 0 }
+        Connections {
+            numbers: Numbers::new(most),
+            held: BTreeMap::new(),
+            closing: VecDeque::new(),
+            generation: 0,
+        }
     }
 
     pub(super) fn get(&self, connection: u32) -> Option<&Held> {
@@ -105,6 +120,7 @@ impl Connections {
 }
 
 pub(super) fn register(datapath: &mut Datapath, socket: BorrowedFd<'_>) -> Result<Registered, RegisterError> {
+    reap(datapath);
     let first = socket::read(socket)?;
     attach(datapath, &first.key)?;
     let connection = datapath.connections.numbers.take().ok_or(RegisterError::Full)?;
@@ -187,15 +203,44 @@ fn slot_of(reading: &Reading, generation: u32, source_octets: u32) -> Slot {
             stamp_offset: 0,
             stamp_recent: 0,
         },
-        zero: 0,
+        closing: 0,
         connection: Connection::new(&handshake, source_octets),
     }
 }
 
+/// Gives a connection up. The kernel socket has its last states before it (octets in its buffer, FIN, TIME-WAIT), and
+/// its packets still need other positions: the flow stays until that is over.
 pub(super) fn forget(datapath: &mut Datapath, connection: u32) {
     if let Some(held) = datapath.connections.held.remove(&connection) {
-        erase(datapath, connection, &held.key);
+        let closed = datapath.batch(&mut [ControlRow::new(Op::Close, connection, 0, 0)]);
+        if closed.is_ok() {
+            datapath.connections.closing.push_back((Instant::now(), connection, held.key));
+        } else {
+            erase(datapath, connection, &held.key);
+        }
     }
+    reap(datapath);
+}
+
+/// Erases connections whose end is over.
+fn reap(datapath: &mut Datapath) {
+    for _ in 0..datapath.connections.closing.len().min(REAPED) {
+        let Some((since, connection, key)) = datapath.connections.closing.pop_front() else { return };
+        let age = since.elapsed();
+        let over = age >= LAST_STATES
+            || age >= QUICK_END && slot(datapath, connection).is_ok_and(|slot| is_over(&slot.connection));
+        if over {
+            erase(datapath, connection, &key);
+        } else {
+            datapath.connections.closing.push_back((since, connection, key));
+        }
+    }
+}
+
+/// Whether both sides have ended the stream and all of ours has arrived.
+fn is_over(connection: &Connection) -> bool {
+    let shut = connection.source.shut != 0 && connection.leg.shut != 0;
+    shut && connection.transmit.acked == connection.transmit.highest
 }
 
 /// Takes the flow out, makes the slot nobody's, and lets the number rest.
@@ -203,7 +248,10 @@ fn erase(datapath: &mut Datapath, connection: u32, key: &FlowKey) {
     if let Ok(mut flows) =
         load::typed_mut::<HashMap<_, Wire<FlowKey>, Wire<Flow>>>(&mut datapath.ebpf, names::FLOWS)
     {
-        let _ = flows.remove(&Wire(*key));
+        // A new connection between the same ports may have the flow already.
+        if flows.get(&Wire(*key), 0).is_ok_and(|Wire(flow)| flow.connection == connection) {
+            let _ = flows.remove(&Wire(*key));
+        }
     }
     if let Ok(mut slot) = slot(datapath, connection)
         && let Ok(mut slots) = load::typed_mut::<Array<_, Wire<Slot>>>(&mut datapath.ebpf, names::CONNECTIONS)
