@@ -291,6 +291,14 @@ impl Pf {
         ended
     }
 
+    /// Ends it with SIGKILL: it can do nothing about it.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("it does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
     /// Ends it with SIGTERM, which it must obey within 10 s with exit code 0.
     pub fn stop(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };

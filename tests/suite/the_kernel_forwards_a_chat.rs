@@ -4,39 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::{
-    actor::{Call, Scene, SceneOptions},
+    actor::{Call, Scene},
     msrp::Outgoing,
     net::Network,
-    sip::SdpOptions,
     wait::{QUIET, SOON},
 };
 
-/// A scene with the fast path; `None` with a printed reason where this build or this host has none.
-async fn fast(network: Option<Network>, ipv6: bool) -> Result<Option<Scene>> {
-    let options = SceneOptions { network, ipv6, fast_path: "auto", ..SceneOptions::default() };
-    let scene = Scene::start(options).await?;
-    let path = scene.pf.cli_json("stats")?["fast_path"].clone();
-    if path["available"] == true {
-        return Ok(Some(scene));
-    }
-    let required = std::env::var_os("PF_EBPF_REQUIRED").is_some_and(|value| value == "1");
-    ensure!(!required, "no fast path: {}", path["missing"]);
-    eprintln!("SKIPPED: {}", path["missing"]);
-    Ok(None)
-}
-
-/// A device that takes whatever is wrapped.
-fn open_minded() -> SdpOptions {
-    SdpOptions { accept_wrapped_types: "*".to_owned(), ..SdpOptions::setup("passive") }
-}
-
-/// SENDs that the kernel carried, and that userspace carried.
-fn shares(scene: &Scene) -> Result<(u64, u64)> {
-    let path = scene.pf.cli_json("stats")?["fast_path"].clone();
-    let kernel = path["sends_in_kernel"].as_u64().context("no count")?;
-    let passed = path["sends_in_userspace"].as_object().context("no reasons")?;
-    Ok((kernel, passed.values().filter_map(serde_json::Value::as_u64).sum()))
-}
+use crate::fast::{diagnosis, fast, open_minded, shares};
 
 fn hello(from: &str, to: &str, number: usize) -> Outgoing {
     let text = format!("message {number} {}", "x".repeat(number * 37 % 700));
@@ -55,12 +29,6 @@ async fn everybody_got(calls: &mut [&mut Call], sent: &[Outgoing]) -> Result<()>
         call.media.verify()?;
     }
     Ok(())
-}
-
-/// What an operator would look at.
-fn diagnosis(scene: &Scene) -> String {
-    let view = |what| scene.pf.cli(&[what]).unwrap_or_default();
-    view("legs") + &view("stats") + &scene.pf.log()
 }
 
 async fn chat(scene: &Scene) -> Result<()> {
@@ -94,7 +62,6 @@ async fn chat(scene: &Scene) -> Result<()> {
     everybody_got(&mut [&mut a], &theirs).await?;
     let all = [warm, sent].concat();
     everybody_got(&mut others.iter_mut().collect::<Vec<_>>(), &all).await?;
-    a.hang_up().await?;
     scene.verify()
 }
 

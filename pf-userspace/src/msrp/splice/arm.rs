@@ -53,10 +53,14 @@ impl Splice {
             self.put_back(rows);
         }
         let (candidates, patience) = self.candidates(now, switch, sockets, group);
-        if candidates.is_empty() {
-            return patience.map(Some);
-        }
-        let legs = self.arm_legs(now, switch, group, &candidates);
+        // Legs are wanted by sources that are fast, or may be in a moment.
+        let fast = |place: &usize| {
+            let number = self.groups.get(group).and_then(|known| known.numbers.get(*place));
+            number.and_then(|number| self.line(*number)).is_some_and(|line| line.source_fast)
+        };
+        let sources: Vec<usize> =
+            (0..self.members(group).len()).filter(fast).chain(candidates.iter().copied()).collect();
+        let legs = self.arm_legs(now, switch, group, &sources);
         let sources = self.arm_sources(now, switch, group, &candidates);
         match (legs && sources, patience) {
             (true, None) => None,
@@ -100,11 +104,11 @@ impl Splice {
     }
 
     /// U2, S6: a leg is given to the programs when nothing is queued for it. Gives whether all could be.
-    fn arm_legs(&mut self, now: Time, switch: &mut Switch, group: usize, candidates: &[usize]) -> bool {
+    fn arm_legs(&mut self, now: Time, switch: &mut Switch, group: usize, sources: &[usize]) -> bool {
         let Some(known) = self.groups.get(group) else { return true };
         let mut rows = Vec::new();
         for (place, (leg, number)) in known.plan.legs.iter().zip(&known.numbers).enumerate() {
-            let wanted = candidates.iter().filter_map(|source| known.plan.legs.get(*source));
+            let wanted = sources.iter().filter_map(|source| known.plan.legs.get(*source));
             let wanted = wanted.flat_map(recipients).any(|target| target == place);
             let Some(line) = self.line(*number).filter(|line| wanted && !line.leg_fast && !line.shut) else {
                 continue;

@@ -2,6 +2,7 @@
 
 use pf_common::msrp::{DASHES, Ending, FailureReport, Head, Ident, Parsed, Start};
 
+use super::Why;
 use crate::core::{
     media::{
         ConnId, LegId, Switch,
@@ -52,7 +53,11 @@ impl Switch {
 
     fn carried_send(&mut self, now: Time, carried: &Carried<'_>, head: &Head<'_>) {
         if let Some(books) = &mut self.books {
-            books.carried += 1;
+            if carried.missed == 0 {
+                books.carried += 1;
+            } else {
+                books.passed[Why::LegMissed.index()] += 1;
+            }
         }
         if let Some(leg) = self.legs.get_mut(carried.leg) {
             leg.counters.sends_in += 1;

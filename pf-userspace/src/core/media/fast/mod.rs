@@ -33,7 +33,7 @@ const RELEARN: u8 = 4;
 pub(super) struct Books {
     /// Streams whose plan may have changed, each once.
     changed: Vec<StreamId>,
-    /// SENDs that the programs carried.
+    /// SENDs that the programs carried to every leg.
     carried: u64,
     /// SENDs that userspace carried, by the reason why.
     passed: [u64; Why::ALL.len()],
@@ -87,7 +87,7 @@ impl Switch {
         self.conns.get(conn).map(|conn| conn.why)
     }
 
-    /// SENDs that the programs carried, and those that userspace carried by the reason why.
+    /// SENDs that the programs carried to every leg, and those in which userspace had a hand by the reason why.
     pub fn shares(&self) -> (u64, Vec<(Why, u64)>) {
         let Some(books) = &self.books else { return (0, Vec::new()) };
         let passed = Why::ALL.iter().map(|why| (*why, books.passed[why.index()]));

@@ -73,6 +73,8 @@ reasons! {
     LogFull => "log-full",
     /// Packets came out of order, again, or at the same time.
     Disorder => "disorder",
+    /// The programs carried it, but not to every leg: userspace gave it to the others.
+    LegMissed => "leg-missed",
     /// The other side of the connection closes it.
     Closing => "closing",
     /// Another leg or the relay itself asked for it.
