@@ -37,8 +37,9 @@ pub struct PfOptions {
     pub users: Vec<(String, String, String)>,
     /// Further lines of the `[msrp]` table.
     pub msrp: String,
-    /// Value of `fast_path`; empty: as it comes.
-    pub fast_path: String,
+    /// Value of `fast_path`. Off at first: loading the programs takes a while, and tests beside each other would have
+    /// theirs on one loopback interface.
+    pub fast_path: &'static str,
     /// Further tables.
     pub more: String,
     /// Log level.
@@ -58,7 +59,7 @@ impl PfOptions {
             registrars: Vec::new(),
             users: vec![("sip:alice@example.org".into(), "alice".into(), "wonderland".into())],
             msrp: String::new(),
-            fast_path: String::new(),
+            fast_path: "off",
             more: String::new(),
             log: "info".into(),
         }
@@ -73,9 +74,7 @@ impl PfOptions {
         });
         let msrp = addresses.iter().map(|ip| SocketAddr::new(*ip, 0).to_string());
         let mut text = format!("state_dir = \"{}\"\n", directory.join("state").display());
-        if !self.fast_path.is_empty() {
-            text.push_str(&format!("fast_path = \"{}\"\n", self.fast_path));
-        }
+        text.push_str(&format!("fast_path = \"{}\"\n", self.fast_path));
         text.push_str("\n[sip]\n");
         text.push_str(&format!("listen = [{}]\n", quoted(sip.collect())));
         for (key, peers) in [("trusted", &self.trusted), ("registrars", &self.registrars)] {

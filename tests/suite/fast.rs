@@ -7,9 +7,10 @@ use lab::{
     sip::SdpOptions,
 };
 
-/// A scene with the fast path; `None` with a printed reason where this build or this host has none.
-pub(crate) async fn fast(network: Option<Network>, ipv6: bool) -> Result<Option<Scene>> {
-    let options = SceneOptions { network, ipv6, fast_path: "auto", ..SceneOptions::default() };
+/// A scene in namespaces with the fast path; `None` with a printed reason where this build or this host has none.
+pub(crate) async fn fast(options: SceneOptions) -> Result<Option<Scene>> {
+    let Some(network) = Network::for_test()? else { return Ok(None) };
+    let options = SceneOptions { network: Some(network), fast_path: "auto", ..options };
     let scene = Scene::start(options).await?;
     let path = scene.pf.cli_json("stats")?["fast_path"].clone();
     if path["available"] == true {

@@ -117,14 +117,13 @@ async fn conversation(scene: &Scene, lines: &[Line]) -> Result<Vec<Heard>> {
 
 #[tokio::test]
 async fn the_fast_path_changes_nothing() -> Result<()> {
-    let (Some(one), Some(other)) = (Network::for_test()?, Network::for_test()?) else { return Ok(()) };
-    let Some(scene) = fast(Some(one), false).await? else { return Ok(()) };
+    let Some(scene) = fast(SceneOptions::default()).await? else { return Ok(()) };
     let lines = script(MESSAGES);
     let with = conversation(&scene, &lines).await.with_context(|| diagnosis(&scene))?;
     let (kernel, passed) = shares(&scene)?;
     ensure!(kernel > passed, "a test of nothing: {}", diagnosis(&scene));
     drop(scene);
-    let slow = SceneOptions { network: Some(other), fast_path: "off", ..SceneOptions::default() };
+    let slow = SceneOptions { network: Network::for_test()?, fast_path: "off", ..SceneOptions::default() };
     let slow = Scene::start(slow).await?;
     let without = conversation(&slow, &lines).await?;
     for (leg, (with, without)) in with.iter().zip(&without).enumerate() {

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::{
-    actor::{Call, Scene},
+    actor::{Call, Scene, SceneOptions},
     msrp::Outgoing,
-    net::Network,
     wait::{QUIET, SOON},
 };
 
@@ -65,28 +64,25 @@ async fn chat(scene: &Scene) -> Result<()> {
     scene.verify()
 }
 
-#[tokio::test]
-async fn the_kernel_forwards_a_chat() -> Result<()> {
-    let Some(network) = Network::for_test()? else { return Ok(()) };
-    match fast(Some(network), false).await? {
+/// The chat, where there is a fast path.
+async fn chat_in(options: SceneOptions) -> Result<()> {
+    match fast(options).await? {
         Some(scene) => chat(&scene).await,
         None => Ok(()),
     }
+}
+
+#[tokio::test]
+async fn the_kernel_forwards_a_chat() -> Result<()> {
+    chat_in(SceneOptions::default()).await
 }
 
 #[tokio::test]
 async fn the_kernel_forwards_a_chat_over_ipv6() -> Result<()> {
-    let Some(network) = Network::for_test()? else { return Ok(()) };
-    match fast(Some(network), true).await? {
-        Some(scene) => chat(&scene).await,
-        None => Ok(()),
-    }
+    chat_in(SceneOptions { ipv6: true, ..SceneOptions::default() }).await
 }
 
 #[tokio::test]
 async fn the_kernel_forwards_a_chat_on_one_host() -> Result<()> {
-    match fast(None, false).await? {
-        Some(scene) => chat(&scene).await,
-        None => Ok(()),
-    }
+    chat_in(SceneOptions { one_host: true, ..SceneOptions::default() }).await
 }

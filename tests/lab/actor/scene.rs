@@ -25,12 +25,14 @@ pub struct SceneOptions {
     pub isf: Option<SocketAddr>,
     /// Lines of the `[msrp]` table.
     pub msrp: String,
-    /// Value of `fast_path`; empty: as it comes.
+    /// Value of `fast_path`.
     pub fast_path: &'static str,
     /// A network whose hosts the actors live on, instead of loopback addresses.
     pub network: Option<Network>,
     /// There: their IPv6 addresses.
     pub ipv6: bool,
+    /// There: all on one host.
+    pub one_host: bool,
 }
 
 impl Default for SceneOptions {
@@ -41,9 +43,10 @@ impl Default for SceneOptions {
             transport: Transport::Udp,
             isf: None,
             msrp: String::new(),
-            fast_path: "",
+            fast_path: "off",
             network: None,
             ipv6: false,
+            one_host: false,
         }
     }
 }
@@ -85,8 +88,15 @@ impl Scene {
     /// The same without registrations.
     pub async fn unregistered(mut options: SceneOptions) -> Result<Scene> {
         let trace = Trace::default();
+        let mut only: Option<Place> = None;
         let mut place = |name: &str, last: u8| match &mut options.network {
-            Some(network) => network.host(name).map(|host| if options.ipv6 { host.v6 } else { host.v4 }),
+            Some(network) => {
+                if let Some(only) = only.as_ref().filter(|_| options.one_host) {
+                    return Ok(only.clone());
+                }
+                let host = network.host(name)?;
+                Ok::<_, anyhow::Error>(only.insert(if options.ipv6 { host.v6 } else { host.v4 }).clone())
+            }
             None => Ok(Place::loopback(last)),
         };
         let home = place("pf", 1)?;
@@ -98,7 +108,7 @@ impl Scene {
         pf.registrars = vec![far.place.ip];
         pf.isf = options.isf;
         pf.msrp = options.msrp;
-        pf.fast_path = options.fast_path.to_owned();
+        pf.fast_path = options.fast_path;
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {
             trace.name_socket(*address, "pf");
