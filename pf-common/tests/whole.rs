@@ -1,9 +1,10 @@
 //! The programs' reader of messages against the full grammar: what it takes, the grammar takes, in the same sense.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test: what fails shall fail")]
 
 use pf_common::{
     maps::{BLOCK_MAX, SESSION_MIN},
     msrp::{ByteRange, Ending, FailureReport, Flag, Head, Method, Parsed, Search, find_end, head},
-    whole::{Content, Reader, Scan, Step, WHOLE_MAX, path, response, send, session, start},
+    whole::{Content, Reader, Scan, Step, WHOLE_MAX, path, response, responses, send, session, start},
 };
 use proptest::prelude::*;
 
@@ -66,6 +67,21 @@ fn judge(payload: &[u8], any_type: bool, before: u8) -> Result<Content, Content>
         return response(&memory, &begin, fields, len).map(|()| Content::Answer);
     }
     send(&memory, &begin, fields, any_type, len, &mut scan).map(|()| Content::Send)
+}
+
+/// How many responses a payload is.
+fn count(payload: &[u8], before: u8) -> Option<u32> {
+    let memory = Memory::new(payload, before);
+    let mut scan = Scan::default();
+    let begin = start(&memory, payload.len() as u32, &mut scan).ok().filter(|begin| !begin.send)?;
+    let block = block();
+    let mut padded = [0; BLOCK_MAX];
+    padded[..block.len()].copy_from_slice(block.as_bytes());
+    if !path(&memory, begin.block, &padded, block.len() as u32) {
+        return None;
+    }
+    let fields = begin.block + block.len() as u32;
+    responses(&memory, &begin, fields, payload.len() as u32, &mut scan).ok()
 }
 
 fn message(fields: &str, body: &str) -> Vec<u8> {
@@ -256,6 +272,31 @@ proptest! {
         }
         if let Ok(content) = judge(&payload, any_type, 7) {
             agrees(&payload, content, any_type);
+        }
+    }
+
+    /// Several responses, perhaps with one octet changed: each one that is counted is one.
+    #[test]
+    fn several(ids in proptest::collection::vec("[a-z0-9][a-z0-9.=-]{6}", 1..9), other in "[a-z]{6,8}",
+               spoil in proptest::option::of((0_usize..1800, any::<u8>()))) {
+        let ok = |id: &str| format!("MSRP {id} 200 OK\r\n{}-------{id}$\r\n", block());
+        let mut payload: Vec<u8> = ids.iter().map(|id| ok(id)).collect::<String>().into_bytes();
+        prop_assert_eq!(count(&payload, 0), Some(ids.len() as u32));
+        let mixed = [&payload[..], ok(&other).as_bytes()].concat();
+        prop_assert_eq!(count(&mixed, b'-').is_some(), other.len() == 7);
+        if let Some((at, octet)) = spoil && at < payload.len() {
+            payload[at] = octet;
+        }
+        if let Some(count) = count(&payload, b'-') {
+            let mut rest = &payload[..];
+            for _ in 0..count {
+                let Parsed::Head(head) = Head::parse(rest) else { panic!("no head") };
+                prop_assert_eq!(head.fault, None);
+                prop_assert_eq!(head.start, head::Start::Response { code: 200, status: b"200 OK" });
+                let Ending::EndLine { flag: Flag::Last, end } = head.ending else { panic!("no end") };
+                rest = &rest[end..];
+            }
+            prop_assert!(rest.is_empty());
         }
     }
 

@@ -170,7 +170,7 @@ pub enum RecordKind {
     Send = 1,
     /// A `200 OK` that was forwarded, with the message.
     Response = 2,
-    /// A leg left the fast path (`cause` says why, `connection` which); no message.
+    /// A leg left the fast path (`cause` says why, `connection` which); no message. `connection` `u32::MAX`: only to wake.
     Notice = 3,
 }
 

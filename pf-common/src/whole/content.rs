@@ -7,7 +7,7 @@ counted! {
         Send => "send",
         /// A whole `200 OK` for the leg that sent the request.
         Answer => "answer",
-        /// A whole `200 OK` for nobody but us.
+        /// One or more whole `200 OK`s for nobody but us.
         Absorb => "absorb",
         /// Longer than the programs carry.
         Long => "long",

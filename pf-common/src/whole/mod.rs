@@ -6,9 +6,11 @@
 
 mod content;
 mod line;
+mod response;
 mod word;
 
 pub use content::Content;
+pub use response::{response, responses};
 
 use crate::{
     maps::{BLOCK_MAX, SESSION_MIN},
@@ -49,6 +51,8 @@ pub enum Step {
     Line,
     /// 64 octets of the body.
     Dashes,
+    /// One more response like the first.
+    Again,
 }
 
 impl Step {
@@ -59,6 +63,7 @@ impl Step {
             // Each line ends in a word of its own.
             Step::Line => WHOLE_MAX / 8 + LINES,
             Step::Dashes => WHOLE_MAX / 64 + 1,
+            Step::Again => WHOLE_MAX / WHOLE_MIN + 1,
         }
     }
 
@@ -69,6 +74,7 @@ impl Step {
             Step::Ident => ident(reader, scan),
             Step::Line => line::step(reader, scan),
             Step::Dashes => dashes(reader, scan),
+            Step::Again => response::again(reader, scan),
         }
     }
 }
@@ -201,12 +207,6 @@ fn end_line<R: Reader>(reader: &R, at: u32, tid_len: u32, len: u32) -> bool {
         done += 8;
     }
     cut(reader.word(at + 7 + tid_len), 3) == text(b"$\r\n")
-}
-
-/// Reads a response behind its path block.
-#[inline(always)]
-pub fn response<R: Reader>(reader: &R, start: &Start, fields: u32, len: u32) -> Result<(), Content> {
-    if end_line(reader, fields, start.tid_len, len) { Ok(()) } else { Err(Content::End) }
 }
 
 /// Reads a SEND behind its path block.

@@ -20,6 +20,7 @@ pub fn claim(scratch: &mut Scratch, slot: *mut Slot, offer: u32) -> bool {
     let now = scratch.work.now;
     let absorb = scratch.work.content == Content::Absorb as u32;
     let generation = scratch.work.generation;
+    let messages = scratch.work.messages as u64;
     let stamped = scratch.packet.stamped;
     let stamp = scratch.packet.stamp[0];
     locked(slot, |slot| {
@@ -34,7 +35,7 @@ pub fn claim(scratch: &mut Scratch, slot: *mut Slot, offer: u32) -> bool {
         }
         slot.link.back = 1;
         if scratch.out.verdict == PeerVerdict::Consume {
-            slot.counts.consumed += 1;
+            slot.counts.consumed += messages;
             slot.counts.consumed_octets += segment.len as u64;
             if absorb {
                 slot.connection.finish(segment.seq, 0);

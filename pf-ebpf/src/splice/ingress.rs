@@ -142,6 +142,7 @@ fn with_log(skb: Skb, scratch: &mut Scratch, slot: *mut Slot) -> bool {
         bpf_dynptr_write(&raw const record, at, (&raw mut missed).cast(), 4, 0);
         bpf_ringbuf_submit_dynptr(&raw mut record, wake);
     }
+    log::rouse();
     // Only now: who sees that nothing is in work finds all records.
     claim::finish(scratch, slot);
     true
@@ -156,11 +157,11 @@ fn counted(scratch: &Scratch) {
         count(Count::Cause(scratch.out.cause));
     }
     if verdict == PeerVerdict::Consume {
-        let len = scratch.work.len as u64;
-        total(Total::Consumed, 1);
+        let (len, messages) = (scratch.work.len as u64, scratch.work.messages as u64);
+        total(Total::Consumed, messages);
         total(Total::ConsumedOctets, len);
         if scratch.work.content == Content::Absorb as u32 {
-            total(Total::Absorbed, 1);
+            total(Total::Absorbed, messages);
             total(Total::AbsorbedOctets, len);
         }
     }

@@ -38,20 +38,35 @@ pub fn wake(urgent: bool) -> u64 {
     if urgent || waiting > size / 2 { WAKE_UP } else { NO_WAKE_UP }
 }
 
+/// Wakes a reader who went to sleep between [`wake`] and the end of the record.
+#[inline(always)]
+pub fn rouse() {
+    let Some(shared) = CONTROL.get_ptr_mut(0) else { return };
+    // SAFETY: a word of a map value, which userspace changes as a whole.
+    if unsafe { (&raw const (*shared).asleep).read_volatile() } != 0 {
+        unsafe { (&raw mut (*shared).asleep).write_volatile(0) };
+        say(u32::MAX, 0);
+    }
+}
+
 /// Tells userspace that a leg left the fast path.
 #[inline(never)]
 pub fn notice(scratch: &Scratch) {
-    let work = &scratch.work;
+    say(scratch.work.left_connection, scratch.work.left_cause);
+}
+
+#[inline(always)]
+fn say(connection: u32, cause: u32) {
     let mut header = LogHeader {
         kind: RecordKind::Notice as u32,
-        connection: work.left_connection,
+        connection,
         leg: u32::MAX,
         position: 0,
         len: 0,
         missed: 0,
         tid_len: 0,
         flags: 0,
-        cause: work.left_cause,
+        cause,
     };
     // SAFETY: a whole header. A full ring loses it: nothing depends on it.
     unsafe { bpf_ringbuf_output(map(), (&raw mut header).cast(), LOG_HEADER as u64, WAKE_UP) };

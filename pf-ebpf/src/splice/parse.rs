@@ -102,11 +102,13 @@ fn judge(scratch: &mut Scratch, session_at: u32) -> Result<Content, Content> {
     work.rest_at = fields;
     work.rest_len = len.wrapping_sub(fields);
     work.targets = 0;
+    work.messages = 1;
     if !start.send {
-        whole::response(&reader, &start, fields, len)?;
         if entry.flags & LEG_ANSWERS == 0 {
+            work.messages = whole::responses(&reader, &start, fields, len, &mut scratch.scan)?;
             return Ok(Content::Absorb);
         }
+        whole::response(&reader, &start, fields, len)?;
         work.targets = 1;
         return Ok(Content::Answer);
     }

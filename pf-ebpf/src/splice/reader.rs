@@ -51,6 +51,7 @@ impl Reader for Payload {
             Step::Ident => ident,
             Step::Line => line,
             Step::Dashes => dashes,
+            Step::Again => again,
         };
         // SAFETY: the callback takes what it is given here; it ends with this call.
         unsafe {
@@ -67,7 +68,7 @@ struct Walk {
 
 type Callback = unsafe extern "C" fn(u32, *mut Walk) -> i64;
 
-const _: [Callback; 3] = [ident, line, dashes];
+const _: [Callback; 4] = [ident, line, dashes, again];
 
 unsafe extern "C" fn ident(_: u32, walk: *mut Walk) -> i64 {
     // SAFETY: what `repeat` passed.
@@ -82,6 +83,11 @@ unsafe extern "C" fn line(_: u32, walk: *mut Walk) -> i64 {
 unsafe extern "C" fn dashes(_: u32, walk: *mut Walk) -> i64 {
     // SAFETY: what `repeat` passed.
     unsafe { run(Step::Dashes, &*walk) }
+}
+
+unsafe extern "C" fn again(_: u32, walk: *mut Walk) -> i64 {
+    // SAFETY: what `repeat` passed.
+    unsafe { run(Step::Again, &*walk) }
 }
 
 #[inline(always)]

@@ -43,6 +43,8 @@ pub struct Work {
     pub rest_at: u32,
     /// How many they are.
     pub rest_len: u32,
+    /// How many messages the payload is.
+    pub messages: u32,
     /// Who gets a copy: how many.
     pub targets: u32,
     /// Bit n: target n got no copy.

@@ -61,7 +61,11 @@ pub(crate) fn run(command: &str) {
 }
 
 impl Lab {
-    pub(crate) fn new(hosts: fn(usize) -> String) -> Lab {
+    /// Nothing where the programs cannot run: said, and with `PF_EBPF_REQUIRED=1` a failure.
+    pub(crate) fn new(hosts: fn(usize) -> String) -> Option<Lab> {
+        if !super::can_run() {
+            return None;
+        }
         let together = hosts(1).starts_with("127.");
         let lab = Lab { relay: fresh(), peers: fresh(), hosts, together };
         let target = format!("/proc/{}/fd/{}", std::process::id(), lab.peers.as_raw_fd());
@@ -80,7 +84,7 @@ impl Lab {
             }
             run(&format!("ip link set {OTHER} up"));
         });
-        lab
+        Some(lab)
     }
 
     /// Runs something in a thread of the relay's namespace.
@@ -119,6 +123,7 @@ impl Lab {
                 let peer = self.in_peers(|| {
                     let domain = socket2::Domain::for_address(to);
                     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+                    socket.set_reuse_address(true).unwrap();
                     socket.bind(&from.into()).unwrap();
                     socket.connect(&to.into()).unwrap();
                     TcpStream::from(socket)

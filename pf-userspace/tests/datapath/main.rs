@@ -7,6 +7,8 @@
 )]
 
 mod chat;
+mod duplex;
+mod ends;
 mod frames;
 mod lab;
 mod loss;
@@ -16,6 +18,11 @@ mod relay;
 mod table;
 
 use pf::fastpath::{Datapath, DatapathSettings, FastPathError};
+
+/// Whether the programs can run here; if not, that is said, and with `PF_EBPF_REQUIRED=1` it is a failure.
+fn can_run() -> bool {
+    datapath().is_some()
+}
 
 /// A loaded datapath, or nothing with a printed reason. With `PF_EBPF_REQUIRED=1` that is a failure.
 fn datapath() -> Option<Datapath> {

@@ -163,8 +163,8 @@ impl Relay {
 
     /// Relays what was read, where the source is slow and nothing is in work.
     fn relay(&mut self, views: &[ControlRow]) {
-        for from in 0..self.peers.len() {
-            if !views[from].ready_for_slow() {
+        for (from, view) in views.iter().enumerate() {
+            if !view.ready_for_slow() {
                 continue;
             }
             while let Some((len, send, _)) = first(&self.peers[from].input) {
@@ -219,7 +219,7 @@ impl Relay {
         for at in 0..connection.journal.len() {
             let entry = connection.journal.get(at).unwrap();
             let from = self.peers.iter().position(|peer| peer.connection == entry.source).unwrap();
-            let (_, message) = self.peers[from].log.get(&entry.position).expect("a logged message");
+            let (_, message) = self.peers[from].log.get(&entry.position).unwrap();
             let copy = rewritten(message, from, n);
             assert_eq!(copy.len(), entry.len as usize);
             let skip = seq::distance(entry.wire, row.taken_from) as usize;
@@ -249,11 +249,11 @@ impl Relay {
         // Everything finished has been read before the marks are set.
         self.drain_log();
         let marks = self.view();
-        for from in 0..self.peers.len() {
+        for (from, view) in views.iter().enumerate() {
             match self.peers[from].mark.take() {
                 None if !self.peers[from].log.is_empty() => {
                     let legs = (0..self.peers.len()).map(|to| (to, marks[to].highest)).collect();
-                    self.peers[from].mark = Some((views[from].finished, legs));
+                    self.peers[from].mark = Some((view.finished, legs));
                 }
                 Some((finished, legs)) => {
                     let reached = |(to, mark): &(usize, u32)| !seq::before(marks[*to].acked, *mark);
@@ -300,6 +300,10 @@ impl Relay {
         }
     }
 
+    pub(crate) fn socket(&mut self, n: usize) -> &mut TcpStream {
+        &mut self.peers[n].socket
+    }
+
     /// Closes the sockets.
     pub(crate) fn close(&mut self) {
         for peer in self.peers.drain(..) {
@@ -312,7 +316,7 @@ impl Relay {
 fn targets(from: usize, peers: usize) -> Vec<usize> {
     match from {
         0 => (1..peers).collect(),
-        1 => vec![0],
+        1 => [0].into_iter().chain(2..peers).collect(),
         _ => Vec::new(),
     }
 }

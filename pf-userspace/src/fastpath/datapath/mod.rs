@@ -185,3 +185,9 @@ impl Datapath {
         self.links.keys().copied().collect()
     }
 }
+
+// It moves to the relay's thread.
+const _: fn() = || {
+    fn moves<T: Send>() {}
+    moves::<Datapath>();
+};
