@@ -10,3 +10,4 @@ pub mod fastpath;
 pub mod msrp;
 pub mod run;
 pub mod sip;
+pub mod store;

@@ -16,7 +16,7 @@ use std::{
     io::{self, Write as _},
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, bail};
@@ -29,15 +29,20 @@ use tokio::{
 use crate::{
     admin::AdminServer,
     cli,
-    config::{self, Config, model::transport_name},
+    config::{
+        self, Config,
+        model::{StoreKind, transport_name},
+    },
     core::{
         config::{CoreConfig, User},
         entropy::OsEntropy,
         shard::Shard,
+        store::StoreConfig,
     },
     fastpath::Datapath,
     msrp::{Limits, Relay, RelayConfig},
     sip::{SipConfig, SipShell},
+    store::{Store, StoreOptions},
 };
 
 /// Questions of the admin socket that may wait for the core.
@@ -86,7 +91,11 @@ async fn serve(
     let relay = Arc::new(Relay::start_with(relay_config(config), path, media_events).context("MSRP")?);
     // The ports are known now, and no peer knows them yet.
     let guard = guarded::Guarded::start(&config.guard, &relay.local())?;
-    let shells = shard::Shells { sip: sip_shell, relay };
+    let start = Instant::now();
+    let (store_outcomes, stored) = mpsc::unbounded_channel();
+    let store = store_options(config).map(|options| Store::start(options, store_outcomes));
+    let store = store.transpose().context("store.path")?;
+    let shells = shard::Shells { sip: sip_shell, relay, store: store.clone() };
 
     let core_config = CoreConfig {
         policy: config.policy.clone(),
@@ -101,12 +110,12 @@ async fn serve(
         secret,
         users,
         digest: config.registrar.digest.clone(),
+        store: store.is_some().then(|| StoreConfig { wait: seconds(config.store.wait_seconds) }),
     };
     let core = Shard::new(core_config, Box::new(OsEntropy));
-    let start = Instant::now();
     let (queries, asked) = mpsc::channel(QUERIES);
     let (shut_down, told) = oneshot::channel();
-    let inputs = shard::Inputs { sip, media, queries: asked, shut_down: told };
+    let inputs = shard::Inputs { sip, media, store: stored, queries: asked, shut_down: told };
     let mut core = tokio::spawn(shard::run(core, shells.clone(), inputs, start));
     let views = views::Views { core: queries, shells: shells.clone(), start, fast_path, guard };
     let admin = AdminServer::start(&config.admin.socket, views).context("admin.socket")?;
@@ -133,6 +142,14 @@ async fn serve(
         }
     }
     core.abort();
+    drop(shells);
+    if let Some(store) = store {
+        // What was ordered last is still to be written.
+        let written = tokio::task::spawn_blocking(move || store.finish(FAREWELL)).await;
+        if !written.is_ok_and(|written| written) {
+            tracing::warn!("the store has not written everything");
+        }
+    }
     tracing::info!(signal = ended.as_ref().ok(), "stopped");
     ended.map(drop)
 }
@@ -168,6 +185,15 @@ fn sip_config(config: &Config) -> SipConfig {
         idle_timeout: seconds(sip.idle_seconds),
         ..SipConfig::default()
     }
+}
+
+fn store_options(config: &Config) -> Option<StoreOptions> {
+    let path = || config.store.path.clone().unwrap_or_else(|| config.state_dir.join("store.jsonl"));
+    (config.store.kind == StoreKind::Journal).then(|| StoreOptions {
+        path: path(),
+        max_octets: config.store.max_octets,
+        epoch: SystemTime::now(),
+    })
 }
 
 fn relay_config(config: &Config) -> RelayConfig {

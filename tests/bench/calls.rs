@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::{
-    measure,
+    ground, measure,
     pf::{self, Setting},
     process::{self, Process},
 };
@@ -107,7 +107,7 @@ fn one(
     let dir = &options.out.join("run");
     fs::create_dir_all(dir)?;
     let dir = &dir.canonicalize()?;
-    let (uac_port, uas_port) = (process::free_port()?, process::free_port()?);
+    let (uac_port, uas_port) = (ground::free_port()?, ground::free_port()?);
     let far = SocketAddr::from(([127, 0, 0, 1], uas_port));
     let scenario = |name: &str, text: &str| -> Result<PathBuf> {
         let path = dir.join(format!("{name}.xml"));

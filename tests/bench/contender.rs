@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::Command,
     time::Duration,
@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
+    ground::{self, Side},
     load::{End, Lane},
     minimal_relay::Names,
     process::{self, Process},
@@ -40,9 +41,14 @@ pub(crate) struct Started {
     pub(crate) lanes: Vec<Lane>,
     /// Processes whose CPU counts; none for the direct connection.
     pub(crate) pids: Vec<u32>,
+    /// SENDs carried in the kernel and in userspace, where it has both.
+    pub(crate) hits: Option<Hits>,
     /// What must live as long as the sessions.
     pub(crate) keep: Vec<Box<dyn std::any::Any>>,
 }
+
+/// Asks a contender how many SENDs it has carried in the kernel and in userspace.
+pub(crate) type Hits = Box<dyn Fn() -> Result<[u64; 2]>>;
 
 /// Sender and sink connected to each other.
 pub(crate) struct Direct;
@@ -57,9 +63,9 @@ impl Contender for Direct {
     }
 
     fn start(&self, lanes: usize, _fanout: usize, _dir: &Path) -> Result<Started> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let listener = ground::listen(Side::Far)?;
         let lanes = transparent(listener.local_addr()?, &listener, lanes)?;
-        Ok(Started { lanes, pids: Vec::new(), keep: Vec::new() })
+        Ok(Started { lanes, pids: Vec::new(), hits: None, keep: Vec::new() })
     }
 }
 
@@ -78,26 +84,26 @@ impl Contender for Haproxy {
 
     fn start(&self, lanes: usize, _fanout: usize, dir: &Path) -> Result<Started> {
         let program = process::find("haproxy").context("haproxy is not installed")?;
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let (front, back) = (process::free_port()?, listener.local_addr()?);
+        let listener = ground::listen(Side::Far)?;
+        let (front, back) = (ground::free_port()?, listener.local_addr()?);
+        let front = SocketAddr::new(ground::relay(Side::Near), front);
         fs::create_dir_all(dir)?;
         let config = dir.join("haproxy.cfg");
         fs::write(
             &config,
             format!(
                 "global\n  nbthread 1\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  \
-                 timeout server 1h\nlisten bench\n  bind 127.0.0.1:{front}\n  server sinks {back}\n"
+                 timeout server 1h\nlisten bench\n  bind {front}\n  server sinks {back}\n"
             ),
         )?;
         let mut command = Command::new(program);
         command.arg("-db").arg("-f").arg(&config);
         let mut process = Process::start("haproxy", command, dir, false)?;
-        let front = SocketAddr::from(([127, 0, 0, 1], front));
         process.wait_port(front)?;
         // The probe of `wait_port` reached the sinks' listener too.
         listener.accept()?;
         let lanes = transparent(front, &listener, lanes)?;
-        Ok(Started { lanes, pids: process.pids(), keep: vec![Box::new(process)] })
+        Ok(Started { lanes, pids: process.pids(), hits: None, keep: vec![Box::new(process)] })
     }
 }
 
@@ -106,7 +112,7 @@ fn transparent(to: SocketAddr, sinks: &TcpListener, lanes: usize) -> Result<Vec<
     let at = sinks.local_addr()?;
     (0..lanes)
         .map(|lane| {
-            let sender = TcpStream::connect(to)?;
+            let sender = ground::connect(Side::Near, to)?;
             let (sink, _) = sinks.accept()?;
             let uri = format!("msrp://{at}/s{lane:06};tcp");
             let own = format!("msrp://127.0.0.1:9/ua{lane:06};tcp");
@@ -135,16 +141,18 @@ impl Contender for Minimal {
     }
 
     fn start(&self, lanes: usize, fanout: usize, dir: &Path) -> Result<Started> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let listener = ground::listen(Side::Far)?;
         let sinks = listener.local_addr()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["minimal-relay", "--sinks", &sinks.to_string(), "--fanout", &fanout.to_string()]);
+        let listen = ground::relay(Side::Near).to_string();
+        command.args(["minimal-relay", "--listen", &listen, "--sinks", &sinks.to_string()]);
+        command.args(["--fanout", &fanout.to_string()]);
         let mut process = Process::start("minimal", command, dir, true)?;
         let ready = process.wait_line("ready ", Duration::from_secs(5))?;
         let relay: SocketAddr = ready.trim_start_matches("ready ").trim().parse()?;
         let lanes = (0..lanes)
             .map(|lane| {
-                let sender = TcpStream::connect(relay)?;
+                let sender = ground::connect(Side::Near, relay)?;
                 let names = Names::new(relay, lane);
                 let sinks = (0..fanout)
                     .map(|leg| {
@@ -155,6 +163,6 @@ impl Contender for Minimal {
                 Ok(Lane { sender: End { stream: sender, to_path: names.relay_a, own: names.sender }, sinks })
             })
             .collect::<Result<_>>()?;
-        Ok(Started { lanes, pids: process.pids(), keep: vec![Box::new(process)] })
+        Ok(Started { lanes, pids: process.pids(), hits: None, keep: vec![Box::new(process)] })
     }
 }

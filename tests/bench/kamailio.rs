@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use crate::{
     contender::{Contender, Started},
     frame::{self, Kind},
+    ground::{self, Side},
     load::{End, Lane},
     process::{self, Process},
 };
@@ -44,7 +45,7 @@ impl Contender for Kamailio {
 
     fn start(&self, lanes: usize, _fanout: usize, dir: &Path) -> Result<Started> {
         let program = process::find("kamailio").context("kamailio is not installed")?;
-        let relay = SocketAddr::from(([127, 0, 0, 1], process::free_port()?));
+        let relay = SocketAddr::new(ground::relay(Side::Near), ground::free_port()?);
         fs::create_dir_all(dir)?;
         let dir = &dir.canonicalize()?;
         let config = dir.join("kamailio.cfg");
@@ -57,8 +58,8 @@ impl Contender for Kamailio {
         let lanes = (0..lanes)
             .map(|lane| {
                 let (sender_own, sink_own) = (own_uri(lane, "ua"), own_uri(lane, "s"));
-                let (sender, _) = bind(relay, &sender_own).context("AUTH of a sender")?;
-                let (sink, sink_relay) = bind(relay, &sink_own).context("AUTH of a sink")?;
+                let (sender, _) = bind(Side::Near, relay, &sender_own).context("AUTH of a sender")?;
+                let (sink, sink_relay) = bind(Side::Far, relay, &sink_own).context("AUTH of a sink")?;
                 // With the sender's relay URI before it, the relay would send every message to itself first. This is the
                 // one hop that is cheapest for it.
                 let to_path = format!("{sink_relay} {sink_own}");
@@ -68,7 +69,7 @@ impl Contender for Kamailio {
                 })
             })
             .collect::<Result<_>>()?;
-        Ok(Started { lanes, pids: process.pids(), keep: vec![Box::new(process)] })
+        Ok(Started { lanes, pids: process.pids(), hits: None, keep: vec![Box::new(process)] })
     }
 }
 
@@ -77,8 +78,8 @@ fn own_uri(lane: usize, role: &str) -> String {
 }
 
 /// Connects, sends AUTH and returns the connection with the Use-Path of the answer.
-fn bind(relay: SocketAddr, own: &str) -> Result<(TcpStream, String)> {
-    let mut stream = TcpStream::connect(relay)?;
+fn bind(side: Side, relay: SocketAddr, own: &str) -> Result<(TcpStream, String)> {
+    let mut stream = ground::connect(side, relay)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let tid = format!("auth{:08x}", stream.local_addr()?.port());
     let auth =

@@ -16,12 +16,15 @@ use anyhow::{Context, Result, bail, ensure};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::{
+    clock::Clock,
     frame::{self, Frame, Kind},
     link::{Fill, Link},
     measure::{self, Histogram},
     message::Template,
 };
 
+/// Token of the clock.
+const CLOCK: Token = Token(usize::MAX);
 /// Longest wait for the last transactions after the load stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -50,6 +53,8 @@ pub(crate) struct Run {
     pub(crate) lanes: usize,
     /// SENDs that each lane keeps outstanding.
     pub(crate) depth: usize,
+    /// SENDs per second over all lanes, each on a lane that has none outstanding; 0: as fast as it goes.
+    pub(crate) per_second: u32,
     /// Body in octets.
     pub(crate) body: usize,
     /// Load before the measurement.
@@ -79,6 +84,9 @@ pub(crate) struct Sample {
     pub(crate) foreign_percent: f64,
     /// Share of the machine's CPU that contender and generator used, in percent.
     pub(crate) busy_percent: f64,
+    /// SENDs of the run, warm-up included, that never left the kernel, in percent, where the contender tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) in_kernel_percent: Option<f64>,
 }
 
 struct InFlight {
@@ -133,6 +141,9 @@ pub(crate) struct Load {
     transactions: u64,
     complete: Histogram,
     one_way: Histogram,
+    /// Where the load has a rate: its clock, and the lane whose turn is next.
+    clock: Option<Clock>,
+    turn: usize,
 }
 
 impl Load {
@@ -154,6 +165,8 @@ impl Load {
             transactions: 0,
             complete: Histogram::new(),
             one_way: Histogram::new(),
+            clock: None,
+            turn: 0,
         };
         for (at, lane) in lanes.into_iter().enumerate() {
             let own_link = load.add(lane.sender.stream, Role::Sender(at))?;
@@ -196,6 +209,10 @@ impl Load {
             sender.template = Some(Template::new(&sender.to_path, &sender.own, at, self.salt, &self.body)?);
         }
         self.sending = true;
+        self.clock = match run.per_second {
+            0 => None,
+            rate => Some(Clock::start(rate, self.poll.registry(), CLOCK)?),
+        };
         for lane in 0..run.lanes {
             self.top_up(lane);
             self.links[self.senders[lane].own_link].flush().context("sending")?;
@@ -230,6 +247,7 @@ impl Load {
             one_way_p50_us: self.one_way.quantile_us(0.50),
             foreign_percent: (machine - busy).max(0.0),
             busy_percent: busy,
+            in_kernel_percent: None,
         })
     }
 
@@ -274,7 +292,9 @@ impl Load {
         }
         for event in events.iter() {
             let at = event.token().0;
-            if event.is_readable() || event.is_read_closed() {
+            if event.token() == CLOCK {
+                self.strike()?;
+            } else if event.is_readable() || event.is_read_closed() {
                 self.read(at)?;
             } else if event.is_writable() {
                 self.links[at].flush().context("sending")?;
@@ -372,14 +392,37 @@ impl Load {
         }
     }
 
+    /// As many SENDs as the clock has struck, each on the next lane that has none outstanding. What finds no lane is
+    /// left out: the rate that was reached tells.
+    fn strike(&mut self) -> Result<()> {
+        let Some(clock) = &mut self.clock else { return Ok(()) };
+        for _ in 0..clock.struck()? {
+            let free = (0..self.active).map(|n| (self.turn + n) % self.active);
+            let Some(lane) = free.into_iter().find(|lane| self.senders[*lane].flying.is_empty()) else {
+                break;
+            };
+            self.turn = lane + 1;
+            self.write(lane, 1);
+            let own_link = self.senders[lane].own_link;
+            self.links[own_link].flush().context("sending")?;
+        }
+        Ok(())
+    }
+
     /// Sends until the lane has its depth outstanding.
     fn top_up(&mut self, lane: usize) {
+        if self.clock.is_none() {
+            self.write(lane, self.depth);
+        }
+    }
+
+    fn write(&mut self, lane: usize, depth: usize) {
         if !self.sending || lane >= self.active {
             return;
         }
         let sender = &mut self.senders[lane];
         let out = &mut self.links[sender.own_link].out;
-        while sender.flying.len() < self.depth {
+        while sender.flying.len() < depth {
             let seq = sender.next_seq();
             let Some(template) = &sender.template else { return };
             template.write(out, seq);

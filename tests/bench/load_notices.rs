@@ -48,7 +48,7 @@ fn run(send: fn(&mut Vec<u8>), answer: fn(&mut Vec<u8>)) -> anyhow::Result<Sampl
     let sinks = vec![End { stream: sink, to_path: SENDER.into(), own: URI.into() }];
     let mut load = Load::new(vec![Lane { sender, sinks }])?;
     let (warm_up, window) = (Duration::ZERO, Duration::from_millis(200));
-    load.run(&Run { lanes: 1, depth: 4, body: 100, warm_up, window }, &[])
+    load.run(&Run { lanes: 1, depth: 4, per_second: 0, body: 100, warm_up, window }, &[])
 }
 
 fn as_it_is(_: &mut Vec<u8>) {}

@@ -5,8 +5,11 @@
 #![allow(clippy::print_stdout, reason = "a command line program reports on standard output")]
 
 mod calls;
+mod clock;
 mod contender;
+mod fastpath;
 mod frame;
+mod ground;
 mod kamailio;
 mod link;
 mod load;
@@ -22,7 +25,10 @@ mod sessions;
 mod sip_client;
 mod sip_message;
 
-use std::{io::Write, net::SocketAddr};
+use std::{
+    io::Write,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::Result;
 use clap::Parser;
@@ -32,6 +38,8 @@ use clap::Parser;
 enum Task {
     /// MSRP relaying: messages per second, latency and CPU beside other relays
     Relay(relay::Options),
+    /// The in-kernel path beside the userspace path, other relays and no relay, over routed veth pairs (root)
+    Fastpath(relay::Options),
     /// SIP: sessions set up and ended through pf per second
     Sip(calls::Options),
     /// Memory: many sessions with several devices live at once
@@ -39,6 +47,9 @@ enum Task {
     /// The minimal relay alone (started by `relay`)
     #[command(hide = true)]
     MinimalRelay {
+        /// Where it listens
+        #[arg(long)]
+        listen: IpAddr,
         /// Where the sinks listen
         #[arg(long)]
         sinks: SocketAddr,
@@ -51,11 +62,14 @@ enum Task {
 fn main() -> Result<()> {
     match Task::parse() {
         Task::Relay(options) => relay::run(&options),
+        Task::Fastpath(options) => fastpath::run(&options),
         Task::Sip(options) => calls::run(&options),
         Task::Sessions(options) => sessions::run(&options),
-        Task::MinimalRelay { sinks, fanout } => minimal_relay::serve(sinks, fanout, |address| {
-            println!("ready {address}");
-            Ok(std::io::stdout().flush()?)
-        }),
+        Task::MinimalRelay { listen, sinks, fanout } => {
+            minimal_relay::serve(listen, sinks, fanout, |address| {
+                println!("ready {address}");
+                Ok(std::io::stdout().flush()?)
+            })
+        }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     ops::Range,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
@@ -51,11 +51,12 @@ impl Names {
 
 /// Runs until it is killed. `ready` is called with the address once it listens.
 pub(crate) fn serve(
+    listen: IpAddr,
     sinks: SocketAddr,
     fanout: usize,
     ready: impl FnOnce(SocketAddr) -> Result<()>,
 ) -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let listener = TcpListener::bind((listen, 0))?;
     let mut relay = Relay {
         address: listener.local_addr()?,
         sinks,

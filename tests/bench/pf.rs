@@ -13,7 +13,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    contender::{Contender, Started},
+    contender::{Contender, Hits, Started},
+    ground::{self, Side},
     process::Process,
     sip_client::{self, Network},
 };
@@ -59,13 +60,14 @@ pub(crate) fn start(binary: &Path, setting: &Setting, dir: &Path) -> Result<Runn
     fs::write(dir.join("users.toml"), users)?;
     fs::set_permissions(dir.join("users.toml"), fs::Permissions::from_mode(0o600))?;
     let config = dir.join("pf.toml");
-    let trusted = if setting.trusted { "\"127.0.0.1\"" } else { "" };
+    let relay = ground::relay(Side::Near);
+    let trusted = if setting.trusted { format!("\"{}\"", ground::end(Side::Near)) } else { String::new() };
     let Setting { core, fast_path, .. } = setting;
     fs::write(
         &config,
         format!(
-            "state_dir = \"{0}/state\"\nfast_path = \"{fast_path}\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n\
-             trusted = [{trusted}]\ncore = \"{core}\"\n[msrp]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+            "state_dir = \"{0}/state\"\nfast_path = \"{fast_path}\"\n[sip]\nlisten = [\"udp:{relay}:0\", \"tcp:{relay}:0\"]\n\
+             trusted = [{trusted}]\ncore = \"{core}\"\n[msrp]\nlisten = [\"{relay}:0\"]\nworkers = 1\n\
              [registrar]\ndomains = [\"{1}\"]\nusers = \"{0}/users.toml\"\n[admin]\nsocket = \"{0}/pf.sock\"\n\
              [log]\nlevel = \"warn\"\n",
             dir.display(),
@@ -82,6 +84,19 @@ pub(crate) fn start(binary: &Path, setting: &Setting, dir: &Path) -> Result<Runn
     };
     let (udp, tcp) = (address("udp:")?, address("tcp:")?);
     Ok(Running { process, udp, tcp })
+}
+
+/// What `pf stats` says of the fast path.
+fn hits(binary: &Path, socket: &Path) -> Result<[u64; 2]> {
+    let output = Command::new(binary).args(["stats", "--json", "--socket"]).arg(socket).output()?;
+    let stats: serde_json::Value = serde_json::from_slice(&output.stdout).context("pf stats --json")?;
+    let path =
+        stats.get("fast_path").or_else(|| stats.pointer("/stats/fast_path")).context("no fast_path")?;
+    let kernel =
+        path.get("sends_in_kernel").and_then(serde_json::Value::as_u64).context("sends_in_kernel")?;
+    let reasons = path.get("sends_in_userspace").and_then(serde_json::Value::as_object);
+    let user = reasons.into_iter().flat_map(|map| map.values()).filter_map(serde_json::Value::as_u64).sum();
+    Ok([kernel, user])
 }
 
 /// `pf` as a contender, its user-space relay or its fast path.
@@ -120,6 +135,13 @@ impl Contender for Pf {
         }
         let lanes = (0..lanes).map(|_| network.session(0, fanout - 1)).collect::<Result<_>>()?;
         let pids = running.process.pids();
-        Ok(Started { lanes, pids, keep: vec![Box::new(running), Box::new(network)] })
+        let (binary, socket) = (self.binary.clone(), dir.join(self.name).join("pf.sock"));
+        let hits: Option<Hits> = Some(Box::new(move || hits(&binary, &socket)));
+        Ok(Started {
+            lanes,
+            pids,
+            hits: hits.filter(|_| self.fast_path != "off"),
+            keep: vec![Box::new(running), Box::new(network)],
+        })
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn svg(settings: &Settings, summaries: &[Summary]) -> String {
                 .iter()
                 .filter(|s| s.case.fanout == *fanout && s.case.mode == *mode && s.relay_us > 0.0)
                 .collect();
-            let title = format!("1 -> {fanout}, {} x {} in flight", mode.connections, mode.depth);
+            let title = format!("1 -> {fanout}, {mode}");
             let _ =
                 writeln!(text, "<g transform=\"translate({},{})\">", column * PANEL.0, 40 + row * PANEL.1);
             panel(&mut text, &title, settings, &here);

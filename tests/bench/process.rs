@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -13,7 +13,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::measure;
+use crate::{
+    ground::{self, Side},
+    measure,
+};
 
 /// A running process; ended with the value.
 pub(crate) struct Process {
@@ -29,6 +32,7 @@ impl Process {
         let file = File::create(&log)?;
         command.stdin(Stdio::null()).stderr(file.try_clone()?);
         command.stdout(if piped { Stdio::piped() } else { Stdio::from(file) });
+        ground::on_relay(&mut command);
         let child = command.process_group(0).spawn().with_context(|| format!("starting {name}"))?;
         Ok(Process { child, log })
     }
@@ -65,7 +69,7 @@ impl Process {
             if let Some(status) = self.child.try_wait()? {
                 bail!("ended with {status}; see {}", self.log.display());
             }
-            if TcpStream::connect(address).is_ok() {
+            if ground::connect(Side::Near, address).is_ok() {
                 return Ok(());
             }
             ensure!(Instant::now() < end, "nothing listens at {address}; see {}", self.log.display());
@@ -131,9 +135,4 @@ pub(crate) fn version(program: &Path, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output();
     let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
     String::from_utf8_lossy(&text).lines().next().unwrap_or("unknown").trim().to_owned()
-}
-
-/// A loopback port that nothing listens on, for programs that cannot choose one themselves.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

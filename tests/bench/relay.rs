@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use serde::Serialize;
 
 use crate::{
-    contender::{Contender, Direct, Haproxy, Minimal},
+    contender::{Contender, Direct, Haproxy, Hits, Minimal},
     kamailio::Kamailio,
     load::{Load, Run, Sample},
     measure,
@@ -34,7 +34,7 @@ pub(crate) struct Options {
     /// Legs that each SEND is copied to: the far end and the devices
     #[arg(long, value_delimiter = ',')]
     fanouts: Vec<usize>,
-    /// Connections x SENDs outstanding on each, as 1x1,64x1,8x4
+    /// Connections x SENDs outstanding on each, as 1x1,64x1,8x4; or connections at messages per second, as 64@3000
     #[arg(long, value_delimiter = ',')]
     modes: Vec<Mode>,
     /// Interleaved rounds
@@ -54,7 +54,7 @@ pub(crate) struct Options {
     quick: bool,
     /// The pf binary; absent: PF_BIN, else target/release/pf
     #[arg(long)]
-    pf: Option<PathBuf>,
+    pub(crate) pf: Option<PathBuf>,
     /// Directory for table, JSON, plot and logs
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -77,7 +77,7 @@ pub(crate) enum Placement {
 
 impl Placement {
     /// Processor of the generator and of the contender.
-    fn of(self, mode: Mode) -> [Option<usize>; 2] {
+    pub(crate) fn of(self, mode: Mode) -> [Option<usize>; 2] {
         let second = usize::from(measure::processors() > 1);
         match self {
             Placement::Auto if mode.connections * mode.depth == 1 => [Some(0), Some(0)],
@@ -95,16 +95,30 @@ pub(crate) struct Mode {
     pub(crate) connections: usize,
     /// SENDs outstanding on each.
     pub(crate) depth: usize,
+    /// SENDs per second over all of them; 0: as fast as it goes.
+    pub(crate) per_second: u32,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.per_second {
+            0 => write!(f, "{} connection(s) x {} in flight", self.connections, self.depth),
+            rate => write!(f, "{} connection(s), {rate} messages/s", self.connections),
+        }
+    }
 }
 
 impl std::str::FromStr for Mode {
     type Err = String;
     fn from_str(text: &str) -> Result<Mode, String> {
-        let (connections, depth) = text.split_once('x').ok_or("write it like 8x4")?;
-        match (connections.parse(), depth.parse()) {
-            (Ok(connections), Ok(depth)) if connections > 0 && depth > 0 => Ok(Mode { connections, depth }),
-            _ => Err("write it like 8x4".into()),
+        let wrong = || "write it like 8x4, or 64@3000 for 3000 messages a second".to_owned();
+        let number = |text: &str| text.parse().ok().filter(|n| *n > 0).ok_or_else(wrong);
+        if let Some((connections, rate)) = text.split_once('@') {
+            let per_second = u32::try_from(number(rate)?).map_err(|_| wrong())?;
+            return Ok(Mode { connections: number(connections)?, depth: 1, per_second });
         }
+        let (connections, depth) = text.split_once('x').ok_or_else(wrong)?;
+        Ok(Mode { connections: number(connections)?, depth: number(depth)?, per_second: 0 })
     }
 }
 
@@ -142,6 +156,8 @@ pub(crate) struct Settings {
     pub(crate) warm_up_ms: u64,
     pub(crate) placement: Placement,
     pub(crate) subject: &'static str,
+    /// Whether tables show what is left above the cost of no relay at all.
+    pub(crate) floor: bool,
     /// Name and description of each contender.
     pub(crate) contenders: Vec<(&'static str, String)>,
     /// Those that cannot run here, and why.
@@ -152,6 +168,7 @@ pub(crate) struct Settings {
 struct Active {
     load: Load,
     pids: Vec<u32>,
+    hits: Option<Hits>,
     _keep: Vec<Box<dyn std::any::Any>>,
 }
 
@@ -163,21 +180,52 @@ fn or<T: Clone>(given: &[T], quick: bool, short: &[T], full: &[T]) -> Vec<T> {
     }
 }
 
-/// Runs the matrix; an error if any message was lost, changed or refused.
+/// What a benchmark measures unless told otherwise: in a short run, in a full one.
+pub(crate) struct Plan {
+    /// Name of its files.
+    pub(crate) name: &'static str,
+    pub(crate) bodies: [&'static [usize]; 2],
+    pub(crate) fanouts: [&'static [usize]; 2],
+    pub(crate) modes: [&'static [Mode]; 2],
+    /// Show what is left above the cost of no relay at all.
+    pub(crate) floor: bool,
+}
+
+/// A closed loop.
+pub(crate) const fn mode(connections: usize, depth: usize) -> Mode {
+    Mode { connections, depth, per_second: 0 }
+}
+
+/// Relays over loopback; an error if any message was lost, changed or refused.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    let binary = pf::binary(options.pf.as_deref());
+    let all: Vec<Box<dyn Contender>> = vec![
+        Box::new(Direct),
+        Box::new(Haproxy),
+        Box::new(Kamailio),
+        Box::new(Minimal),
+        Box::new(Pf { name: "pf", binary, fast_path: "off" }),
+    ];
+    let plan = Plan {
+        name: "relay",
+        bodies: [&[100, 10_240], &[100, 1_024, 10_240, 65_536]],
+        fanouts: [&[1, 4], &[1, 2, 4, 8]],
+        modes: [&const { [mode(1, 1), mode(8, 4)] }, &const { [mode(1, 1), mode(64, 1), mode(8, 4)] }],
+        floor: false,
+    };
+    matrix(options, all, &plan)
+}
+
+/// Runs the matrix; an error if any message was lost, changed or refused.
+pub(crate) fn matrix(options: &Options, mut all: Vec<Box<dyn Contender>>, plan: &Plan) -> Result<()> {
     let quick = options.quick;
-    let mode = |connections, depth| Mode { connections, depth };
-    let bodies = or(&options.bodies, quick, &[100, 10_240], &[100, 1_024, 10_240, 65_536]);
-    let fanouts = or(&options.fanouts, quick, &[1, 4], &[1, 2, 4, 8]);
-    let modes = or(&options.modes, quick, &[mode(1, 1), mode(8, 4)], &[mode(1, 1), mode(64, 1), mode(8, 4)]);
+    let bodies = or(&options.bodies, quick, plan.bodies[0], plan.bodies[1]);
+    let fanouts = or(&options.fanouts, quick, plan.fanouts[0], plan.fanouts[1]);
+    let modes = or(&options.modes, quick, plan.modes[0], plan.modes[1]);
     let rounds = options.rounds.unwrap_or(if quick { 2 } else { 5 });
     let window = Duration::from_millis(options.window.unwrap_or(if quick { 300 } else { 1500 }));
     let warm_up = Duration::from_millis(options.warm_up.unwrap_or(if quick { 100 } else { 300 }));
 
-    let mut all: Vec<Box<dyn Contender>> =
-        vec![Box::new(Direct), Box::new(Haproxy), Box::new(Kamailio), Box::new(Minimal)];
-    let binary = pf::binary(options.pf.as_deref());
-    all.push(Box::new(Pf { name: "pf", binary, fast_path: "off" }));
     let (mut described, mut missing) = (Vec::new(), Vec::new());
     for name in &options.contenders {
         ensure!(all.iter().any(|one| one.name() == name), "there is no contender `{name}`");
@@ -210,13 +258,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         warm_up_ms: warm_up.as_millis() as u64,
         placement: options.placement,
         subject,
+        floor: plan.floor,
         contenders: described,
         missing,
     };
     report::print_settings(&settings);
 
     let mut records = Vec::new();
-    let lanes = modes.iter().map(|mode| mode.connections).max().unwrap_or(1);
+    let most = modes.iter().map(|mode| mode.connections).max().unwrap_or(1);
     for fanout in fanouts {
         let contenders: Vec<&dyn Contender> =
             all.iter().map(|one| one.as_ref()).filter(|one| fanout == 1 || one.fans_out()).collect();
@@ -230,8 +279,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                         if *body > contender.largest_body() {
                             continue;
                         }
-                        let run =
-                            Run { lanes: mode.connections, depth: mode.depth, body: *body, warm_up, window };
+                        let Mode { connections: lanes, depth, per_second } = *mode;
+                        let run = Run { lanes, depth, per_second, body: *body, warm_up, window };
+                        let lanes = most;
                         let result = measure_one(contender, &mut active, lanes, fanout, &run, options);
                         let (sample, error) = match result {
                             Ok(sample) => (Some(sample), None),
@@ -244,7 +294,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
         }
     }
-    report::write(&settings, &records, &options.out)?;
+    report::write(plan.name, &settings, &records, &options.out)?;
     let failed: Vec<&Record> = records.iter().filter(|record| record.error.is_some()).collect();
     for record in &failed {
         let error = record.error.as_deref().unwrap_or_default();
@@ -268,15 +318,22 @@ fn measure_one<'a>(
         let begin = Instant::now();
         let started = contender.start(lanes, fanout, &options.out.join("run"))?;
         let load = Load::new(started.lanes)?;
-        active.insert(name, Active { load, pids: started.pids, _keep: started.keep });
+        active.insert(name, Active { load, pids: started.pids, hits: started.hits, _keep: started.keep });
         eprintln!("{name}: {lanes} sessions x {fanout} in {:.1} s", begin.elapsed().as_secs_f64());
     }
     let Some(running) = active.get_mut(name) else { bail!("not started") };
-    let mode = Mode { connections: run.lanes, depth: run.depth };
+    let mode = Mode { connections: run.lanes, depth: run.depth, per_second: run.per_second };
     let (me, [generator, contender]) = ([std::process::id()], options.placement.of(mode));
     measure::place(&me, generator);
     measure::place(&running.pids, contender);
-    let result = running.load.run(run, &running.pids);
+    let before = contender_hits(name, &running.hits);
+    let mut result = running.load.run(run, &running.pids);
+    if let (Ok(sample), Some(before), Some(after)) =
+        (&mut result, before, contender_hits(name, &running.hits))
+    {
+        let [kernel, user] = [after[0].saturating_sub(before[0]), after[1].saturating_sub(before[1])];
+        sample.in_kernel_percent = Some(100.0 * kernel as f64 / (kernel + user).max(1) as f64);
+    }
     measure::place(&me, None);
     measure::place(&running.pids, None);
     if result.is_err() {
@@ -285,13 +342,31 @@ fn measure_one<'a>(
     result
 }
 
+/// SENDs carried in the kernel and in userspace so far.
+fn contender_hits(name: &str, hits: &Option<Hits>) -> Option<[u64; 2]> {
+    let hits = hits.as_ref()?;
+    match hits() {
+        Ok(counts) => Some(counts),
+        Err(error) => {
+            eprintln!("{name}: no hit ratio: {error:#}");
+            None
+        }
+    }
+}
+
 fn progress(name: &str, case: &Case, round: usize, sample: Option<&Sample>, error: Option<&str>) {
     let Case { fanout, mode, body } = case;
-    let head = format!("{round} 1->{fanout} {}x{} {body:>6} {name:<14}", mode.connections, mode.depth);
+    let head = format!("{round} 1->{fanout} {mode}, {body:>6} {name:<14}");
     let line = match (sample, error) {
         (Some(s), _) => format!(
-            "{:>9.0}/s relay {:>6.2} us total {:>6.2} us p50 {:>7.1} us p99 {:>8.1} us others {:>3.0} %",
-            s.rate, s.relay_us, s.total_us, s.p50_us, s.p99_us, s.foreign_percent
+            "{:>9.0}/s relay {:>6.2} us total {:>6.2} us p50 {:>7.1} us p99 {:>8.1} us others {:>3.0} %{}",
+            s.rate,
+            s.relay_us,
+            s.total_us,
+            s.p50_us,
+            s.p99_us,
+            s.foreign_percent,
+            s.in_kernel_percent.map(|hit| format!(" in kernel {hit:.1} %")).unwrap_or_default()
         ),
         (None, error) => format!("FAILED {}", error.unwrap_or_default()),
     };

@@ -89,7 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut load = Load::new(lanes)?;
     let (warm_up, window) =
         (Duration::from_millis(500), Duration::from_secs(if options.quick { 1 } else { 5 }));
-    let run = Run { lanes: sessions, depth: 1, body: options.body, warm_up, window };
+    let run = Run { lanes: sessions, depth: 1, per_second: 0, body: options.body, warm_up, window };
     let messages = load.run(&run, &pids)?;
     let after = measure::resident_kib(&pids);
     let outcome = Outcome {

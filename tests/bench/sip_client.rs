@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     frame::{self, Kind},
+    ground::{self, Side},
     load::{End, Lane},
     sip_message::Message,
 };
@@ -62,7 +63,7 @@ pub(crate) struct Network {
 impl Network {
     /// Listens; `pf` is connected to later, because its configuration needs [`Network::far`].
     pub(crate) fn new() -> Result<Network> {
-        let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+        let listeners = [ground::listen(Side::Near)?, ground::listen(Side::Far)?];
         let local = [listeners[0].local_addr()?, listeners[1].local_addr()?];
         for listener in &listeners {
             listener.set_nonblocking(true)?;
@@ -89,7 +90,7 @@ impl Network {
     /// Connects the devices to `pf`'s SIP address over TCP, with this many connections that users share evenly.
     pub(crate) fn connect(&mut self, pf: SocketAddr, connections: usize) -> Result<()> {
         for _ in 0..connections {
-            self.add(TcpStream::connect(pf).context("SIP over TCP to pf")?)?;
+            self.add(ground::connect(Side::Near, pf).context("SIP over TCP to pf")?)?;
         }
         self.gateways = connections;
         Ok(())
@@ -172,7 +173,7 @@ impl Network {
         );
         self.write(number % self.gateways, ack.as_bytes())?;
         let path = answer.path().context("200 without a=path")?.to_owned();
-        let sender = bind(&path, &own).context("leg of the sender")?;
+        let sender = bind(Side::Near, &path, &own).context("leg of the sender")?;
         let mut sinks = Vec::new();
         for sink in 0..=devices {
             let who = if sink == 0 { "far".into() } else { format!("d{sink}.{user}") };
@@ -183,7 +184,8 @@ impl Network {
                 self.turn(None)?;
             }
             let invited = self.invited.remove(&key).context("invited")?;
-            sinks.push(bind(&invited.path, &invited.own).with_context(|| format!("leg of {who}"))?);
+            sinks
+                .push(bind(Side::Far, &invited.path, &invited.own).with_context(|| format!("leg of {who}"))?);
         }
         Ok(Lane { sender, sinks })
     }
@@ -280,10 +282,10 @@ fn description(path: &str) -> String {
 }
 
 /// Connects to `path` and binds the connection with a SEND without body (RFC 4975 section 5.4).
-fn bind(path: &str, own: &str) -> Result<End> {
+fn bind(side: Side, path: &str, own: &str) -> Result<End> {
     let authority = path.strip_prefix("msrp://").and_then(|rest| rest.split('/').next()).context("path")?;
     let address: SocketAddr = authority.parse().with_context(|| format!("address of path {path}"))?;
-    let mut stream = TcpStream::connect(address)?;
+    let mut stream = ground::connect(side, address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(WAIT))?;
     let tid = format!("bind{:04x}", stream.local_addr()?.port());

@@ -1,6 +1,6 @@
 //! Ladder diagrams (SVG) from a trace: who said what to whom, top to bottom.
 
-use std::fmt::Write;
+use std::{fmt::Write, io, path::Path};
 
 use crate::trace::{Entry, Protocol, Trace};
 
@@ -8,11 +8,46 @@ const COLUMN: usize = 190;
 const ROW: usize = 22;
 const LEFT: usize = 90;
 const TOP: usize = 70;
+/// More columns than these nobody can read.
+const MOST_PARTICIPANTS: usize = 24;
 
 /// Draws the messages between `participants`, in their order from left to right. Hovering over an arrow shows the
 /// message.
 pub fn draw(trace: &Trace, participants: &[&str], title: &str) -> String {
-    let rows: Vec<Row> = rows(trace, participants);
+    drawing(trace.entries(), participants, title)
+}
+
+/// Draws everything of a test that has ended into `<directory>/<test>.svg`, everybody who spoke in order of
+/// appearance; nothing where nobody spoke. A test that cannot draw is not failed for it.
+pub(crate) fn keep(directory: &Path, test: &str, entries: Vec<Entry>) {
+    let mut participants: Vec<&str> = Vec::new();
+    for name in entries.iter().flat_map(|entry| [entry.from.as_str(), entry.to.as_str()]) {
+        if !participants.contains(&name) && participants.len() < MOST_PARTICIPANTS {
+            participants.push(name);
+        }
+    }
+    if participants.is_empty() {
+        return;
+    }
+    let names: Vec<String> = participants.iter().map(ToString::to_string).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let svg = drawing(entries, &names, test);
+    // A test with several scenes has several drawings.
+    let name = test.replace("::", ".");
+    for number in 1..1000 {
+        let suffix = if number == 1 { String::new() } else { format!("-{number}") };
+        let path = directory.join(format!("{name}{suffix}.svg"));
+        let file = std::fs::create_dir_all(directory).and_then(|()| std::fs::File::create_new(&path));
+        match file.and_then(|mut file| io::Write::write_all(&mut file, svg.as_bytes())) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return eprintln!("{}: {error}", path.display()),
+            Ok(()) => return,
+        }
+    }
+}
+
+fn drawing(entries: Vec<Entry>, participants: &[&str], title: &str) -> String {
+    let rows: Vec<Row> = rows(entries, participants);
     let width = LEFT + COLUMN * participants.len();
     let height = TOP + ROW * (rows.len() + 2);
     let mut svg = String::new();
@@ -53,10 +88,9 @@ struct Row {
 }
 
 /// The entries between participants; runs of equal MSRP frames become one row.
-fn rows(trace: &Trace, participants: &[&str]) -> Vec<Row> {
+fn rows(mut entries: Vec<Entry>, participants: &[&str]) -> Vec<Row> {
     let place = |name: &str| participants.iter().position(|known| *known == name);
     let mut rows: Vec<Row> = Vec::new();
-    let mut entries = trace.entries();
     entries.sort_by_key(|entry| entry.at);
     for entry in entries {
         let (Some(from), Some(to)) = (place(&entry.from), place(&entry.to)) else { continue };

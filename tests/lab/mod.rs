@@ -11,6 +11,7 @@ pub mod net;
 pub mod pf;
 pub mod probe;
 pub mod sip;
+pub mod store;
 mod table;
 pub mod trace;
 pub mod wait;

@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, UdpSocket as StdUdp},
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, RawFd},
     process::Command,
     sync::{Arc, mpsc},
 };
@@ -159,6 +159,11 @@ impl Namespace {
             bail!("{}: ip {arguments}: {}", self.0.name, String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(())
+    }
+
+    /// Its descriptor, for `setns`, open as long as it exists.
+    pub fn handle(&self) -> RawFd {
+        self.0.handle.as_raw_fd()
     }
 
     /// A thread that lives in the namespace as long as it exists: `ip link ... netns` takes its id.

@@ -35,6 +35,8 @@ pub struct PfOptions {
     pub registrars: Vec<IpAddr>,
     /// Users: address, user name, password.
     pub users: Vec<(String, String, String)>,
+    /// Further lines for each user of the users file.
+    pub user: String,
     /// Further lines of the `[msrp]` table.
     pub msrp: String,
     /// Value of `fast_path`. Off at first: loading the programs takes a while, and tests beside each other would have
@@ -58,6 +60,7 @@ impl PfOptions {
             trusted: Vec::new(),
             registrars: Vec::new(),
             users: vec![("sip:alice@example.org".into(), "alice".into(), "wonderland".into())],
+            user: String::new(),
             msrp: String::new(),
             fast_path: "off",
             more: String::new(),
@@ -123,7 +126,8 @@ impl Pf {
         let mut users = String::new();
         for (address, username, password) in &options.users {
             users.push_str(&format!(
-                "[[user]]\naddresses = [\"{address}\"]\nusername = \"{username}\"\npassword = \"{password}\"\n\n"
+                "[[user]]\naddresses = [\"{address}\"]\nusername = \"{username}\"\npassword = \"{password}\"\n{}\n",
+                options.user
             ));
         }
         std::fs::write(directory.join("users.toml"), users)?;

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -47,6 +48,16 @@ struct Shared {
     start: Instant,
     msrp_limit: usize,
     state: Mutex<State>,
+    /// Directory for a ladder diagram at the end, and the name of the test.
+    ladder: Option<(PathBuf, String)>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let Some((directory, test)) = self.ladder.take() else { return };
+        let state = std::mem::take(&mut *lock(&self.state));
+        crate::ladder::keep(&directory, &test, state.once());
+    }
 }
 
 #[derive(Default)]
@@ -59,6 +70,14 @@ struct State {
     actors: BTreeSet<String>,
 }
 
+impl State {
+    /// Every message once.
+    fn once(&self) -> Vec<Entry> {
+        let once = |entry: &&Entry| entry.seen_by == entry.from || !self.actors.contains(&entry.from);
+        self.entries.iter().filter(once).cloned().collect()
+    }
+}
+
 impl Default for Trace {
     fn default() -> Trace {
         Trace::new(10_000)
@@ -66,9 +85,14 @@ impl Default for Trace {
 }
 
 impl Trace {
-    /// A trace that keeps all SIP and the first `msrp_limit` MSRP messages of each actor.
+    /// A trace that keeps all SIP and the first `msrp_limit` MSRP messages of each actor. With `PF_LADDER` set to a
+    /// directory, its ladder diagram is written there when it is dropped, named after the test.
     pub fn new(msrp_limit: usize) -> Trace {
-        Trace(Arc::new(Shared { start: Instant::now(), msrp_limit, state: Mutex::default() }))
+        let ladder = std::env::var_os("PF_LADDER").map(|directory| {
+            let thread = std::thread::current();
+            (PathBuf::from(directory), thread.name().unwrap_or("test").to_owned())
+        });
+        Trace(Arc::new(Shared { start: Instant::now(), msrp_limit, state: Mutex::default(), ladder }))
     }
 
     /// Names the host `ip`.
@@ -149,13 +173,7 @@ impl Trace {
 
     /// All entries so far; a message seen by its sender and by its receiver appears once, as the sender saw it.
     pub fn entries(&self) -> Vec<Entry> {
-        let state = lock(&self.0.state);
-        state
-            .entries
-            .iter()
-            .filter(|entry| entry.seen_by == entry.from || !state.actors.contains(&entry.from))
-            .cloned()
-            .collect()
+        lock(&self.0.state).once()
     }
 
     /// MSRP messages per actor that were counted but not kept.

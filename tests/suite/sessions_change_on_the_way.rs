@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use lab::{
-    actor::{Call, Scene},
+    actor::{Call, Scene, SceneOptions},
     msrp::Outgoing,
     sip::{Message, Sdp, ServerRequest},
     wait::{QUIET, SOON},
@@ -113,6 +113,24 @@ async fn a_change_that_the_far_end_refuses_leaves_the_session_as_it_was() -> Res
     assert_eq!(tx.last(SOON).await?.code(), 488);
     talk(&a, &mut [&mut far, &mut others[0]], "as before").await?;
     others[0].dialog.next_request(QUIET / 4).await.err().context("B heard of it")?;
+    scene.verify()
+}
+
+// Rows: MOD-01
+#[tokio::test]
+async fn the_checks_apply_to_a_change_too_and_the_session_lives_on() -> Result<()> {
+    let policy = "allow_anonymity = false".to_owned();
+    let scene = Scene::start(SceneOptions { policy, ..SceneOptions::default() }).await?;
+    let (mut a, mut far, mut others) = scene.full_call().await?;
+    let offer = changed(&a.invite.body)?;
+    let request = re_invite(&mut a, offer).with("Privacy", "id");
+    let refusal = a.dialog.send(request).await?.last(SOON).await?;
+    assert_eq!(refusal.code(), 403);
+    let warning = refusal.required("Warning")?;
+    assert!(warning.ends_with(" \"119 Anonymity not allowed\""), "{warning}");
+    far.dialog.next_request(QUIET).await.err().context("FAR heard of it")?;
+    let (b, c) = others.split_at_mut(1);
+    talk(&a, &mut [&mut far, &mut b[0], &mut c[0]], "as before").await?;
     scene.verify()
 }
 

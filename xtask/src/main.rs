@@ -69,6 +69,9 @@ enum Task {
     /// Run every test; none is skipped for a missing program or right
     #[command(disable_help_flag = true)]
     Test {
+        /// Write a ladder diagram (SVG) of each test that has actors into this directory
+        #[arg(long, value_name = "DIRECTORY")]
+        ladder: Option<std::path::PathBuf>,
         /// Arguments for `cargo test`, such as a part of a test's name
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<String>,
@@ -85,7 +88,7 @@ fn main() -> ExitCode {
         Some(Task::Lint) => lint::run(),
         Some(Task::Probe { arguments }) => probe::run(&arguments),
         Some(Task::Setup { ebpf }) => setup::run(ebpf),
-        Some(Task::Test { arguments }) => test::run(&arguments),
+        Some(Task::Test { ladder, arguments }) => test::run(ladder.as_deref(), &arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,25 +1,31 @@
 //! All tests.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::Result;
 
 use crate::{ebpf, setup, shell, toolchain};
 
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
+pub(crate) fn run(ladder: Option<&Path>, arguments: &[String]) -> Result<()> {
     setup::ensure(&[setup::IP, setup::SIPP, setup::KAMAILIO, setup::TCPDUMP])?;
     let kernel_programs = kernel_programs()?;
     // Tests from outside start the programs themselves.
     shell::run(shell::cargo().args(["build", "--workspace", "--bins"]))?;
-    shell::run(
-        shell::cargo()
-            .args(["test", "--workspace", "--no-fail-fast"])
-            .args(arguments)
-            .env("PF_BIN", shell::target("debug", "pf"))
-            // A test that misses a right or a program fails instead of standing aside.
-            .env("PF_LAB_REQUIRED", "1")
-            .env("PF_EBPF_REQUIRED", if kernel_programs { "1" } else { "0" }),
-    )
+    let mut tests = shell::cargo();
+    tests
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(arguments)
+        .env("PF_BIN", shell::target("debug", "pf"))
+        // A test that misses a right or a program fails instead of standing aside.
+        .env("PF_LAB_REQUIRED", "1")
+        .env("PF_EBPF_REQUIRED", if kernel_programs { "1" } else { "0" });
+    if let Some(directory) = ladder {
+        // Tests run in the directory of their package.
+        fs::create_dir_all(directory)?;
+        tests.env("PF_LADDER", directory.canonicalize()?);
+        eprintln!("test: ladder diagrams go to {}", directory.display());
+    }
+    shell::run(&mut tests)
 }
 
 /// Tests load every kernel program, so they have to be in the binary. Must their tests run? In CI always; on other

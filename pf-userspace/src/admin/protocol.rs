@@ -8,9 +8,11 @@ use crate::{
     core::{
         event::{LegCounters, LegDown, LegKey, LegRole, StreamKey},
         media::{KernelCounters, LegPath},
-        view::{DeviceView, SessionView},
+        store::StoreCounters,
+        view::{DeviceView, GroupView, SessionView},
     },
     fastpath::{Attached, MapInfo, SourceRow},
+    store::Row,
 };
 
 /// Version of this protocol. It rises when a field changes its meaning or goes away; new fields do not raise it.
@@ -63,6 +65,8 @@ impl Request {
 pub enum Query {
     /// Registered devices.
     Devices,
+    /// Group sessions that have ended.
+    Groups,
     /// The table of the guard.
     Guard,
     /// MSRP legs.
@@ -75,6 +79,8 @@ pub enum Query {
     Set,
     /// Counters of the process.
     Stats,
+    /// What the store holds.
+    Store,
 }
 
 /// What can be changed while `pf` runs.
@@ -136,6 +142,13 @@ pub enum Answer {
         /// Why, in one sentence.
         message: String,
     },
+    /// Group sessions that have ended, the last one first.
+    Groups {
+        /// How many are remembered, shown or not.
+        total: usize,
+        /// As many as were asked for.
+        groups: Vec<GroupView>,
+    },
     /// The table of the guard.
     Guard {
         /// How many sources it holds, shown or not.
@@ -175,6 +188,13 @@ pub enum Answer {
     Stats {
         /// All of them.
         stats: Box<Stats>,
+    },
+    /// What the store holds, the newest first.
+    Store {
+        /// How many objects it holds, shown or not.
+        total: usize,
+        /// As many as were asked for.
+        objects: Vec<Row>,
     },
 }
 
@@ -216,6 +236,9 @@ pub struct Stats {
     pub uptime_seconds: u64,
     /// Sessions now.
     pub sessions: usize,
+    /// Those of them that are proxied.
+    #[serde(default)]
+    pub sessions_proxied: usize,
     /// Registered devices now.
     pub devices: usize,
     /// MSRP legs now.
@@ -226,6 +249,9 @@ pub struct Stats {
     pub legs_down: BTreeMap<LegDown, u64>,
     /// The in-kernel path.
     pub fast_path: FastPathStats,
+    /// Orders to the store, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreCounters>,
     /// The guard of the MSRP ports, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardStats>,

@@ -69,6 +69,12 @@ Examples:
   pf sessions
   pf sessions --json | jq '.[] | select(.state == \"established\") | .originator'")]
     Sessions(View),
+    /// Show group sessions that have ended, and whether they may be started again
+    #[command(after_help = "\
+Examples:
+  pf groups
+  pf groups --json | jq '.[] | select(.restartable) | .focus'")]
+    Groups(View),
     /// Show the registered devices
     #[command(after_help = "\
 Examples:
@@ -105,6 +111,14 @@ Examples:
   pf stats
   pf stats --json | jq .legs_down")]
     Stats(View),
+    /// List what the store holds, the newest first
+    #[command(after_help = "\
+Shows whose object it is, of which session and of what kind, never what was said.
+
+Examples:
+  pf store
+  pf store --json | jq '.[] | select(.object == \"group-state\") | .uid'")]
+    Store(View),
 }
 
 /// What to do with the maps of the kernel programs.

@@ -28,6 +28,7 @@ pub fn main() -> ExitCode {
         Command::Config { reference: _ } => print(&config::reference::markdown()),
         Command::Sessions(view) => ask(Query::Sessions, &view),
         Command::Devices(view) => ask(Query::Devices, &view),
+        Command::Groups(view) => ask(Query::Groups, &view),
         Command::Legs(view) => ask(Query::Legs, &view),
         Command::Maps { what: None, view } => ask(Query::Maps, &view),
         Command::Maps { what: Some(Maps::Dump { table: TableName::Guard, view }), .. } => {
@@ -37,6 +38,7 @@ pub fn main() -> ExitCode {
             show::show(Request::change(key, value), &view)
         }
         Command::Stats(view) => ask(Query::Stats, &view),
+        Command::Store(view) => ask(Query::Store, &view),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

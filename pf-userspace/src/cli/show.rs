@@ -1,4 +1,4 @@
-//! `pf sessions`, `pf devices`, `pf legs`, `pf maps`, `pf stats`.
+//! `pf sessions`, `pf groups`, `pf devices`, `pf legs`, `pf maps`, `pf stats`, `pf store`.
 
 use std::{
     fmt::Write as _,
@@ -19,8 +19,10 @@ use crate::{
     },
     core::{
         event::{LegCounters, LegRole},
-        view::{DeviceView, SessionView},
+        store::StoreCounters,
+        view::{DeviceView, GroupView, SessionView},
     },
+    store::Row,
 };
 
 /// Asks the running `pf` and prints the answer.
@@ -40,12 +42,14 @@ fn json(answer: &Answer) -> anyhow::Result<String> {
     match answer {
         Answer::Devices { devices, .. } => pretty(devices),
         Answer::Error { message } => anyhow::bail!("pf answers: {message}"),
+        Answer::Groups { groups, .. } => pretty(groups),
         Answer::Guard { sources, .. } => pretty(sources),
         Answer::Legs { legs, .. } => pretty(legs),
         Answer::Maps { maps } => pretty(maps),
         Answer::Sessions { sessions, .. } => pretty(sessions),
         Answer::Set { .. } => pretty(answer),
         Answer::Stats { stats } => pretty(stats),
+        Answer::Store { objects, .. } => pretty(objects),
     }
 }
 
@@ -54,6 +58,8 @@ fn text(answer: &Answer) -> String {
         Answer::Devices { devices, .. } if devices.is_empty() => "no registered devices\n".to_owned(),
         Answer::Devices { devices, .. } => devices_table(devices),
         Answer::Error { message } => format!("{message}\n"),
+        Answer::Groups { groups, .. } if groups.is_empty() => "no group session has ended\n".to_owned(),
+        Answer::Groups { groups, .. } => groups_table(groups),
         Answer::Guard { sources, .. } if sources.is_empty() => "no sources\n".to_owned(),
         Answer::Guard { sources, .. } => maps::sources_table(sources),
         Answer::Legs { legs, .. } if legs.is_empty() => "no MSRP legs\n".to_owned(),
@@ -64,15 +70,19 @@ fn text(answer: &Answer) -> String {
         Answer::Sessions { sessions, .. } => sessions_table(sessions),
         Answer::Set { key, was, now } => format!("{}: {was} -> {now}, until the next start\n", key.name()),
         Answer::Stats { stats } => stats_table(stats),
+        Answer::Store { objects, .. } if objects.is_empty() => "nothing is stored\n".to_owned(),
+        Answer::Store { objects, .. } => store_table(objects),
     }
 }
 
 fn cut_short(answer: &Answer) -> Option<String> {
     let (shown, total) = match answer {
         Answer::Devices { total, devices } => (devices.len(), *total),
+        Answer::Groups { total, groups } => (groups.len(), *total),
         Answer::Guard { total, sources } => (sources.len(), *total),
         Answer::Legs { total, legs } => (legs.len(), *total),
         Answer::Sessions { total, sessions } => (sessions.len(), *total),
+        Answer::Store { total, objects } => (objects.len(), *total),
         Answer::Error { .. } | Answer::Maps { .. } | Answer::Set { .. } | Answer::Stats { .. } => {
             return None;
         }
@@ -90,11 +100,13 @@ fn role(role: LegRole) -> String {
 }
 
 fn sessions_table(sessions: &[SessionView]) -> String {
-    let titles = ["SESSION", "STATE", ">AGE", "FROM", "TO", "LEG", "NAME", "LEG STATE", ">IN", ">OUT"];
+    let titles =
+        ["SESSION", "MODE", "STATE", ">AGE", "FROM", "TO", "LEG", "NAME", "LEG STATE", ">IN", ">OUT"];
     let mut table = Table::new(&titles);
     for session in sessions {
         let head = [
             session.id.to_string(),
+            word(&session.mode),
             session.state.clone(),
             duration(session.age_seconds),
             session.originator.clone(),
@@ -113,6 +125,37 @@ fn sessions_table(sessions: &[SessionView]) -> String {
                 leg.counters.sends_out.to_string(),
             ]));
         }
+    }
+    table.text()
+}
+
+fn groups_table(groups: &[GroupView]) -> String {
+    let mut table = Table::new(&["USER", "GROUP SESSION", "CONTRIBUTION-ID", "ENDED", ">AGO", "RESTARTABLE"]);
+    for group in groups {
+        let restartable = group.restartable.map_or("unknown", |yes| if yes { "yes" } else { "no" });
+        table.row([
+            group.user.clone(),
+            group.focus.clone(),
+            group.contribution_id.clone().unwrap_or_default(),
+            word(&group.end),
+            duration(group.ended_seconds),
+            restartable.to_owned(),
+        ]);
+    }
+    table.text()
+}
+
+fn store_table(objects: &[Row]) -> String {
+    let mut table = Table::new(&[">UID", "TIME", "USER", "OBJECT", "CONVERSATION", "SESSION"]);
+    for object in objects {
+        table.row([
+            object.uid.to_string(),
+            object.time.clone(),
+            object.user.clone(),
+            object.object.clone(),
+            object.folder.conversation.clone(),
+            object.folder.session.clone(),
+        ]);
     }
     table.text()
 }
@@ -189,6 +232,7 @@ fn stats_table(stats: &Stats) -> String {
     row("version", stats.pf_version.clone());
     row("uptime", duration(stats.uptime_seconds));
     row("sessions", stats.sessions.to_string());
+    row("sessions proxied", stats.sessions_proxied.to_string());
     row("devices", stats.devices.to_string());
     row("legs", stats.legs.to_string());
     for (name, value) in media_rows(&stats.media) {
@@ -199,6 +243,14 @@ fn stats_table(stats: &Stats) -> String {
     }
     for (name, count) in &stats.fast_path.counts {
         row(&format!("fast path {name}"), count.to_string());
+    }
+    if let Some(StoreCounters { ordered, stored, busy, failed, full, late }) = stats.store {
+        row("store ordered", ordered.to_string());
+        row("store stored", stored.to_string());
+        row("store failed", failed.to_string());
+        row("store full", full.to_string());
+        row("store busy", busy.to_string());
+        row("store late", late.to_string());
     }
     for (name, value) in stats.guard.iter().flat_map(maps::guard_rows) {
         row(&name, value);
@@ -262,7 +314,7 @@ fn word(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::view::LegView;
+    use crate::core::view::{LegView, SessionMode};
 
     #[test]
     fn a_session_shows_one_line_for_each_leg() {
@@ -276,6 +328,7 @@ mod tests {
         };
         let session = SessionView {
             id: 1,
+            mode: SessionMode::B2bua,
             originator: "sip:alice@example.org".to_owned(),
             destination: "tel:+15551234".to_owned(),
             conversation_id: None,
@@ -287,7 +340,12 @@ mod tests {
         let text = text(&Answer::Sessions { total: 1, sessions: vec![session] });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
-        assert!(lines[1].starts_with("1 ") && lines[1].contains("1m15s") && lines[1].contains("Phone"));
+        assert!(
+            lines[1].starts_with("1 ")
+                && lines[1].contains("b2bua")
+                && lines[1].contains("1m15s")
+                && lines[1].contains("Phone")
+        );
         assert!(lines[2].starts_with(' ') && lines[2].contains("far end"));
     }
 

@@ -99,6 +99,9 @@ fn resolve(folder: &Path, config: &mut Config) {
     if let Some(users) = &mut config.registrar.users {
         join(users);
     }
+    if let Some(path) = &mut config.store.path {
+        join(path);
+    }
 }
 
 /// A file being checked: where its values stand, and what was found so far.

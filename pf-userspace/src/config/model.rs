@@ -35,6 +35,8 @@ pub struct Config {
     pub registrar: Registrar,
     /// Operator policy.
     pub policy: Policy,
+    /// The message store.
+    pub store: Store,
     /// The admin socket.
     pub admin: Admin,
     /// Logging.
@@ -52,6 +54,7 @@ impl Default for Config {
             datapath: Datapath::default(),
             registrar: Registrar::default(),
             policy: Policy::default(),
+            store: Store::default(),
             admin: Admin::default(),
             log: Log::default(),
         }
@@ -296,6 +299,37 @@ impl Default for Registrar {
     fn default() -> Registrar {
         Registrar { domains: Vec::new(), users: None, digest: DigestAlgorithm::ALL.to_vec() }
     }
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// What keeps the objects.
+    pub kind: StoreKind,
+    /// The journal file; absent: in `state_dir`.
+    pub path: Option<PathBuf>,
+    /// Octets that the journal may grow to.
+    pub max_octets: u64,
+    /// How long a session waits for it.
+    pub wait_seconds: u32,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store { kind: StoreKind::None, path: None, max_octets: 1 << 30, wait_seconds: 5 }
+    }
+}
+
+/// What keeps the objects of conversation histories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// A file of JSON lines.
+    Journal,
+    /// Nothing: no history is recorded.
+    #[default]
+    None,
 }
 
 /// `[admin]`

@@ -46,8 +46,13 @@ pub const TABLES: &[TableDoc] = &[
         text: "What the operator decides about CPM sessions. `docs/decisions.md` says why each default is what it is.",
     },
     TableDoc {
+        name: "store",
+        text: "Where the conversation histories of users with `<allow-offline-storage>` are kept.",
+    },
+    TableDoc {
         name: "admin",
-        text: "The socket that `pf sessions`, `pf devices`, `pf legs`, `pf stats` and `pf maps` ask.",
+        text: "The socket that `pf sessions`, `pf groups`, `pf devices`, `pf legs`, `pf store`, `pf stats` and `pf maps` \
+               ask.",
     },
     TableDoc { name: "log", text: "What is logged to standard error, and how." },
 ];
@@ -334,6 +339,20 @@ pub const OPTIONS: &[OptionDoc] = &[
         "Users that may not start a session: they get `403` with `127 Service not authorised`.",
     ),
     option(
+        "policy.media_path",
+        Kind::Choice(&["always", "when-needed"]),
+        "\"when-needed\"",
+        "Whether `pf` stays in the media path. `always`: it is a back-to-back user agent and MSRP relay for every \
+         session. `when-needed`: only for sessions that `direct_delivery`, `legacy_matching` or `media_path_users` \
+         need it for; for all others it is a SIP proxy, and messages go directly between the two ends.",
+    ),
+    option(
+        "policy.media_path_users",
+        Kind::List(&Kind::CpmAddress),
+        "[\"sip:alice@example.org\"]",
+        "Users whose sessions `pf` stays in the media path of, whatever `media_path` says.",
+    ),
+    option(
         "policy.direct_delivery",
         Kind::Bool,
         "false",
@@ -415,6 +434,34 @@ pub const OPTIONS: &[OptionDoc] = &[
          where others could forge it.",
     ),
     option(
+        "policy.allow_offline_storage",
+        Kind::Bool,
+        "true",
+        "`<allow-offline-storage>` of users who have said nothing themselves: the history of their sessions is \
+         recorded in the store (`[store]`). A user's own line in the users file counts before this.",
+    ),
+    option(
+        "policy.allow_store",
+        Kind::Bool,
+        "true",
+        "`<allow-store>` of users who have said nothing themselves: messages of a group session that come while the \
+         user's last device is lost are kept in the store.",
+    ),
+    option(
+        "policy.allow_defer",
+        Kind::Bool,
+        "true",
+        "`<allow-defer>` of users who have said nothing themselves: messages of a group session that come while the \
+         user's last device is lost are kept for a later delivery.",
+    ),
+    option(
+        "policy.restart_group_sessions",
+        Kind::Bool,
+        "true",
+        "Users may start long-lived group sessions again: `pf` then stays in a group session whose last device of the \
+         user is lost (clause 8.2.2.3 step 4.d). What is said there meanwhile is not kept for that alone.",
+    ),
+    option(
         "policy.registration_min_seconds",
         Kind::Integer(1, 86_400, "seconds"),
         "60",
@@ -425,6 +472,33 @@ pub const OPTIONS: &[OptionDoc] = &[
         Kind::Integer(60, 31_536_000, "seconds"),
         "3600",
         "Longest registration: a REGISTER that asks for more, or for nothing, gets this.",
+    ),
+    option(
+        "store.kind",
+        Kind::Choice(&["journal", "none"]),
+        "\"journal\"",
+        "`journal`: a file of JSON lines, one for each object that a message store would hold, each on the disk before \
+         it counts as stored. `none`: nothing is recorded, whatever users want. `pf store` lists what is there.",
+    ),
+    option(
+        "store.path",
+        Kind::Path,
+        "\"/var/lib/pf/store.jsonl\"",
+        "The journal, made with mode 0600; `store.jsonl` in `state_dir` where it is left out. It is locked (flock) \
+         while lines are written: take that lock to copy it whole. Do not cut it while `pf` runs.",
+    ),
+    option(
+        "store.max_octets",
+        Kind::Integer(1 << 10, 1 << 50, "octets"),
+        "10737418240",
+        "How large the journal may grow; what would make it larger is not stored, which `pf stats` counts.",
+    ),
+    option(
+        "store.wait_seconds",
+        Kind::Integer(1, 20, "seconds"),
+        "3",
+        "How long the end of a session waits for the store before it goes on without. The object may still be stored \
+         later.",
     ),
     option(
         "admin.socket",

@@ -28,11 +28,14 @@ pub fn markdown() -> String {
     }
     page.push_str(
         "\n## The users file\n\n\
-         Named by `registrar.users`: one `[[user]]` table for each user, every key needed. It holds passwords: give \
+         Named by `registrar.users`: one `[[user]]` table for each user. It holds passwords: give \
          it mode 0640 or less, or `pf check` warns.\n",
     );
     for (name, kind, example, text) in users::FIELDS {
         section(&mut page, name, &kind.name(), "none, it is needed", example, text);
+    }
+    for (name, kind, example, text) in users::PREFERENCES {
+        section(&mut page, name, &kind.name(), &format!("as `policy.{name}`"), example, text);
     }
     page
 }

@@ -10,11 +10,11 @@ use std::{
 use super::{
     check::Source,
     finding::Severity::{Error, Warning},
-    model::{Config, FastPath},
+    model::{Config, FastPath, StoreKind},
     users,
 };
 use crate::{
-    core::{config::User, event::Transport},
+    core::{config::User, event::Transport, policy::Policy},
     fastpath,
 };
 
@@ -24,6 +24,7 @@ pub fn check(source: &mut Source<'_>, config: &Config) -> Vec<User> {
     advertise(source, config);
     guard(source, config);
     policy(source, config);
+    store(source, config);
     surroundings(source, config);
     users(source, config)
 }
@@ -173,6 +174,19 @@ fn policy(source: &mut Source<'_>, config: &Config) {
             "policy.late_devices",
             "without direct_delivery no other device is invited, so this does nothing",
             "set direct_delivery = true, or leave late_devices out",
+        );
+    }
+}
+
+/// Wishes that nothing can fulfil.
+fn store(source: &mut Source<'_>, config: &Config) {
+    let Policy { allow_offline_storage, allow_store, allow_defer, .. } = config.policy;
+    if config.store.kind == StoreKind::None && (allow_offline_storage || allow_store || allow_defer) {
+        source.note(
+            Warning,
+            "store.kind",
+            "there is no store: no history is recorded and no message is kept, whatever [policy] allows",
+            "set kind = \"journal\" under [store]",
         );
     }
 }

@@ -10,7 +10,7 @@ use super::{
     finding::{Finding, Severity},
     kind::{Kind, type_name},
 };
-use crate::core::{config::User, registry::address_key, sip::Uri};
+use crate::core::{config::User, policy::preferences::UserPreferences, registry::address_key, sip::Uri};
 
 /// The file as it stands: a list of `[[user]]` tables.
 #[derive(Debug, Default, Deserialize)]
@@ -19,15 +19,17 @@ struct UsersFile {
     user: Vec<UserEntry>,
 }
 
+/// Keys that are none are found by [`walk_user`].
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct UserEntry {
     addresses: Vec<String>,
     username: String,
     password: String,
+    #[serde(flatten)]
+    preferences: UserPreferences,
 }
 
-/// The keys of a `[[user]]`, each with its kind and an example. All of them are needed.
+/// The keys of a `[[user]]` that are needed, each with its kind and an example.
 pub const FIELDS: &[(&str, Kind, &str, &str)] = &[
     (
         "addresses",
@@ -37,6 +39,29 @@ pub const FIELDS: &[(&str, Kind, &str, &str)] = &[
     ),
     ("username", Kind::Text, "\"alice\"", "User name of digest authentication."),
     ("password", Kind::Text, "\"correct horse battery staple\"", "Password of digest authentication."),
+];
+
+/// The keys of a `[[user]]` that may be left out: then the option of the same name under `[policy]` counts.
+pub const PREFERENCES: &[(&str, Kind, &str, &str)] = &[
+    (
+        "allow_offline_storage",
+        Kind::Bool,
+        "true",
+        "`<allow-offline-storage>`: record the history of the user's sessions in the store.",
+    ),
+    (
+        "allow_store",
+        Kind::Bool,
+        "true",
+        "`<allow-store>`: keep in the store what is said in a group session while the user's last device is lost.",
+    ),
+    (
+        "allow_defer",
+        Kind::Bool,
+        "true",
+        "`<allow-defer>`: keep for a later delivery what is said in a group session while the user's last device is \
+         lost.",
+    ),
 ];
 
 /// Reads a users file. `domains` are those the registrar serves, in any case.
@@ -96,7 +121,7 @@ fn walk_user(source: &mut Source<'_>, index: usize, fields: &DeTable<'_>, whole:
     for (name, value) in fields.iter() {
         let key = format!("user[{index}].{}", name.get_ref());
         source.spans.insert(key.clone(), value.span());
-        match FIELDS.iter().find(|(field, ..)| *field == name.get_ref().as_ref()) {
+        match FIELDS.iter().chain(PREFERENCES).find(|(field, ..)| *field == name.get_ref().as_ref()) {
             Some((_, kind, example, _)) => {
                 let mut misfits = Vec::new();
                 kind.check(value, example, &mut misfits);
@@ -108,7 +133,7 @@ fn walk_user(source: &mut Source<'_>, index: usize, fields: &DeTable<'_>, whole:
                 name.span(),
                 &key,
                 format!("there is no `{}` in a user", name.get_ref()),
-                "a user has addresses, username and password".into(),
+                "a user has addresses, username, password and preferences".into(),
             ),
         }
     }
@@ -157,7 +182,8 @@ fn convert(source: &mut Source<'_>, read: UsersFile, domains: &[String]) -> Vec<
             let key = format!("user[{index}].username");
             source.note(Severity::Error, &key, message, "give each user a username of its own");
         }
-        users.push(User { addresses: entry.addresses, username: entry.username, password: entry.password });
+        let UserEntry { addresses, username, password, preferences } = entry;
+        users.push(User { addresses, username, password, preferences });
     }
     users
 }

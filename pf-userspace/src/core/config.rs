@@ -4,7 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{event::Transport, policy::Policy};
+use super::{
+    event::Transport,
+    policy::{Policy, preferences::UserPreferences},
+    store::StoreConfig,
+};
 
 /// Everything that the core needs to know about its surroundings.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct CoreConfig {
     /// Algorithms of digest authentication, the best first: each is offered in a header field of its own, in this
     /// order, and no other is accepted. At least one.
     pub digest: Vec<DigestAlgorithm>,
+    /// The message store; without one nothing is recorded.
+    pub store: Option<StoreConfig>,
 }
 
 /// An algorithm of digest authentication.
@@ -91,4 +97,6 @@ pub struct User {
     pub username: String,
     /// Password for digest authentication.
     pub password: String,
+    /// What the user wants done with messages.
+    pub preferences: UserPreferences,
 }

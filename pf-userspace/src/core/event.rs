@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::sip::{Request, Response};
+use super::{
+    sip::{Request, Response},
+    store::{Order, Outcome},
+};
 
 /// A server transaction, named by the SIP shell. Unique over the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,6 +62,8 @@ pub enum Event {
     Media(MediaEvent),
     /// From the SIP shell.
     Sip(SipEvent),
+    /// From the message store: what became of an order.
+    Store(Outcome),
     /// A deadline has come.
     Tick,
 }
@@ -135,6 +140,8 @@ pub enum Command {
     Media(MediaCommand),
     /// For the SIP shell.
     Sip(SipCommand),
+    /// For the message store; answered by [`Event::Store`].
+    Store(Order),
 }
 
 /// What the SIP shell shall do.
@@ -157,6 +164,8 @@ pub enum SipCommand {
         /// Value of the Reason header to send, if any.
         reason: Option<String>,
     },
+    /// As a proxy, pass a message on (RFC 3261 section 16).
+    Forward(Forward),
     /// Send a request in a new client transaction. No Via: the shell adds it.
     Request {
         /// Its name, chosen by the core.
@@ -169,6 +178,40 @@ pub enum SipCommand {
     /// Answer a request. The response is complete but for Via, From, Call-ID and CSeq, which the shell
     /// copies from the request, and To, which it copies where the response has none.
     Respond {
+        /// The server transaction.
+        tx: ServerTx,
+        /// The response.
+        response: Response,
+    },
+}
+
+/// What a proxy passes on: the message as it stands, its Vias included.
+#[derive(Clone, Debug)]
+pub enum Forward {
+    /// The ACK for a 2xx: it has no transaction, and goes out once each time it comes in.
+    Ack {
+        /// The ACK; the shell adds our Via on top.
+        request: Request,
+        /// Where to.
+        hop: Hop,
+        /// What our Via's branch ends with: by it a loop is known.
+        mark: String,
+    },
+    /// A request in a new client transaction. Every 2xx to an INVITE is reported, repeated ones too (RFC 6026
+    /// section 7.2), and none is acknowledged.
+    Request {
+        /// Its name, chosen by the core.
+        tx: ClientTx,
+        /// The request; the shell adds our Via on top.
+        request: Request,
+        /// Where to.
+        hop: Hop,
+        /// As for the ACK.
+        mark: String,
+    },
+    /// A response, our own Via taken off: nothing is added to it, and a 2xx to an INVITE is never sent again by the
+    /// shell (RFC 6026 section 7.1).
+    Response {
         /// The server transaction.
         tx: ServerTx,
         /// The response.

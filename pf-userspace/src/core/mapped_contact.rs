@@ -49,13 +49,15 @@ fn apply_stream(secret: &[u8; 32], tag: &[u8], octets: &mut [u8]) {
     }
 }
 
-fn keyed(secret: &[u8; 32], purpose: &[u8]) -> Hmac<Sha256> {
+/// A keyed hash for one purpose, to be fed with what it is about.
+pub(crate) fn keyed(secret: &[u8; 32], purpose: &[u8]) -> Hmac<Sha256> {
     let mut key = [0; 64];
     key[..32].copy_from_slice(secret);
     Hmac::<Sha256>::new(&key.into()).chain_update(purpose)
 }
 
-fn base32(octets: &[u8]) -> String {
+/// Lower-case base32 without padding (RFC 4648).
+pub(crate) fn base32(octets: &[u8]) -> String {
     let mut out = String::with_capacity(octets.len().div_ceil(5) * 8);
     let (mut bits, mut held) = (0_u32, 0_u32);
     for octet in octets {

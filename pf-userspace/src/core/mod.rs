@@ -11,15 +11,18 @@
 pub mod config;
 pub mod entropy;
 pub mod event;
+pub mod groups;
 pub mod identity;
 pub mod mapped_contact;
 pub mod media;
 pub mod policy;
+pub mod proxy;
 pub mod registry;
 pub mod sdp;
 pub mod session;
 pub mod shard;
 pub mod sip;
+pub mod store;
 pub mod time;
 pub mod view;
 

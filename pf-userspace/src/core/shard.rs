@@ -7,10 +7,14 @@ use super::{
     Command, Entropy, Event, Time,
     config::CoreConfig,
     event::{ClientTx, Hop, LegKey, MediaEvent, Peer, ServerTx, SipCommand, SipEvent},
+    groups::EndedGroups,
+    policy::{media_path::media_path, preferences::PreferenceTable},
+    proxy::{self, Proxy},
     registry::Registry,
     session::{self, Context, Ids, Keys, Session},
     sip::{Dialog, Method, Request, Response},
-    view::{DeviceView, SessionView},
+    store::{OrderId, StoreCounters},
+    view::{DeviceView, GroupView, SessionView},
 };
 
 /// Routes events to the registrar and to the sessions; see the contract in [`super`].
@@ -18,9 +22,14 @@ pub struct Shard {
     config: CoreConfig,
     entropy: Box<dyn Entropy>,
     registry: Registry,
+    preferences: PreferenceTable,
+    counters: StoreCounters,
+    groups: EndedGroups,
     ids: Ids,
     limits: Limits,
     sessions: BTreeMap<u64, Session>,
+    /// The sessions that we are a proxy for.
+    proxy: Proxy,
     index: Index,
     /// It takes no new sessions any more.
     closing: bool,
@@ -31,11 +40,13 @@ pub struct Shard {
 pub struct Limits {
     /// Sessions at a time; a further INVITE is answered `503`.
     pub sessions: usize,
+    /// Group sessions that have ended and are remembered; for a further one the oldest is forgotten.
+    pub ended_groups: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { sessions: 100_000 }
+        Limits { sessions: 100_000, ended_groups: 10_000 }
     }
 }
 
@@ -47,9 +58,26 @@ struct Index {
     clients: HashMap<ClientTx, u64>,
     servers: HashMap<ServerTx, u64>,
     media: HashMap<LegKey, u64>,
+    orders: HashMap<OrderId, u64>,
     users: HashMap<String, BTreeSet<u64>>,
     deadlines: BTreeSet<(Time, u64)>,
     entries: HashMap<u64, (Keys, Option<Time>)>,
+}
+
+/// The surroundings of an event, borrowed field by field: the sessions stay free.
+macro_rules! context {
+    ($shard:ident, $now:expr) => {
+        Context {
+            now: $now,
+            config: &$shard.config,
+            registry: &mut $shard.registry,
+            preferences: &$shard.preferences,
+            counters: &mut $shard.counters,
+            entropy: $shard.entropy.as_mut(),
+            ids: &mut $shard.ids,
+            commands: Vec::new(),
+        }
+    };
 }
 
 impl Shard {
@@ -61,13 +89,18 @@ impl Shard {
     /// An empty shard that takes no more than this.
     pub fn with_limits(config: CoreConfig, entropy: Box<dyn Entropy>, limits: Limits) -> Shard {
         let registry = Registry::new(&config);
+        let preferences = PreferenceTable::new(&config.policy, &config.users);
         Shard {
             config,
             entropy,
             registry,
+            preferences,
+            counters: StoreCounters::default(),
+            groups: EndedGroups::new(limits.ended_groups),
             ids: Ids::default(),
             limits,
             sessions: BTreeMap::new(),
+            proxy: Proxy::default(),
             index: Index::default(),
             closing: false,
         }
@@ -86,17 +119,22 @@ impl Shard {
                 self.give(now, session, Event::Media(event))
             }
             Event::Sip(event) => self.sip(now, event),
+            Event::Store(outcome) => {
+                self.counters.note(&outcome.stored);
+                let session = self.index.orders.get(&outcome.id).copied();
+                self.give(now, session, Event::Store(outcome))
+            }
         }
     }
 
     /// When to come back with [`Event::Tick`] if nothing else happens.
     pub fn deadline(&self) -> Option<Time> {
         let sessions = self.index.deadlines.first().map(|(time, _)| *time);
-        sessions.into_iter().chain(self.registry.deadline()).min()
+        sessions.into_iter().chain(self.proxy.deadline()).chain(self.registry.deadline()).min()
     }
 
     /// Ends all sessions, because the process is about to end: a BYE on every leg, `503` to who still waits for an
-    /// answer. From now on an INVITE is answered `503` too. What the peers answer is to be handed in as before;
+    /// answer. Sessions that are proxied go on without us, but what rings is cancelled. From now on an INVITE is answered `503` too. What the peers answer is to be handed in as before;
     /// all is said when [`Shard::has_sessions`] is false.
     pub fn shut_down(&mut self, now: Time) -> Vec<Command> {
         self.closing = true;
@@ -105,12 +143,13 @@ impl Shard {
         for id in ids {
             commands.extend(self.with_session(now, id, Session::shut_down));
         }
+        commands.extend(self.proxied(now, Proxy::shut_down));
         commands
     }
 
     /// Is there a session, be it one that is ending?
     pub fn has_sessions(&self) -> bool {
-        !self.sessions.is_empty()
+        !self.sessions.is_empty() || self.proxy.is_busy()
     }
 
     /// The sessions, oldest first.
@@ -120,12 +159,23 @@ impl Shard {
 
     /// As [`Shard::sessions`], made one by one as they are taken: of a large table, take no more than needed.
     pub fn session_views(&self, now: Time) -> impl Iterator<Item = SessionView> {
-        self.sessions.values().map(move |session| session.view(now))
+        let mut ours = self.sessions.values().peekable();
+        let mut proxied = self.proxy.views(now).peekable();
+        std::iter::from_fn(move || match (ours.peek(), proxied.peek()) {
+            (Some(session), Some(other)) if other.id < session.id() => proxied.next(),
+            (None, _) => proxied.next(),
+            (Some(_), _) => ours.next().map(|session| session.view(now)),
+        })
     }
 
-    /// How many sessions there are.
+    /// How many sessions there are, proxied ones included.
     pub fn session_count(&self) -> usize {
-        self.sessions.len()
+        self.sessions.len() + self.proxy.len()
+    }
+
+    /// How many of them are proxied.
+    pub fn proxied_count(&self) -> usize {
+        self.proxy.len()
     }
 
     /// The registered devices.
@@ -143,6 +193,21 @@ impl Shard {
         self.registry.count()
     }
 
+    /// How the message store has done.
+    pub fn store_counters(&self) -> StoreCounters {
+        self.counters
+    }
+
+    /// Group sessions that have ended, the last one first, made one by one as they are taken.
+    pub fn group_views(&self, now: Time) -> impl Iterator<Item = GroupView> {
+        self.groups.views(now)
+    }
+
+    /// How many of them are remembered.
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
     /// The session that an MSRP leg belongs to, and the name of its side: device name, instance or URI.
     pub fn leg_owner(&self, leg: LegKey) -> Option<(u64, &str)> {
         let session = self.sessions.get(self.index.media.get(&leg)?)?;
@@ -150,6 +215,10 @@ impl Shard {
     }
 
     fn sip(&mut self, now: Time, event: SipEvent) -> Vec<Command> {
+        let event = match self.forwarded(now, event) {
+            Ok(commands) => return commands,
+            Err(event) => *event,
+        };
         let session = match &event {
             SipEvent::Ack { tx, request } => {
                 let by_tx = tx.and_then(|tx| self.index.servers.get(&tx).copied());
@@ -178,6 +247,38 @@ impl Shard {
         }
     }
 
+    /// What belongs to a request or a dialog that we are a proxy for is handled, anything else given back.
+    fn forwarded(&mut self, now: Time, event: SipEvent) -> Result<Vec<Command>, Box<SipEvent>> {
+        match event {
+            SipEvent::Ack { tx: None, request }
+                if self.index.dialog(&request).is_none() && proxy::is_inside(&self.config, &request) =>
+            {
+                Ok(self.proxied(now, |proxy, cx| proxy.ack(cx, &request)))
+            }
+            SipEvent::Cancelled { tx, request } if self.proxy.has_server(tx) => {
+                Ok(self.proxied(now, |proxy, cx| proxy.cancelled(cx, tx, &request)))
+            }
+            SipEvent::Request { tx, from, request }
+                if self.index.dialog(&request).is_none() && proxy::is_inside(&self.config, &request) =>
+            {
+                Ok(self.proxied(now, |proxy, cx| proxy.request(cx, tx, &from, &request)))
+            }
+            SipEvent::Response { tx, response, .. } if self.proxy.has_client(tx) => {
+                Ok(self.proxied(now, |proxy, cx| proxy.response(cx, tx, response)))
+            }
+            SipEvent::Unanswered { tx, reason } if self.proxy.has_client(tx) => {
+                Ok(self.proxied(now, |proxy, cx| proxy.unanswered(cx, tx, &reason)))
+            }
+            other => Err(Box::new(other)),
+        }
+    }
+
+    fn proxied(&mut self, now: Time, work: impl FnOnce(&mut Proxy, &mut Context<'_>)) -> Vec<Command> {
+        let mut cx = context!(self, now);
+        work(&mut self.proxy, &mut cx);
+        cx.commands
+    }
+
     /// A request that belongs to no dialog of ours.
     fn request(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
         if request.to_tag().is_some() {
@@ -185,10 +286,7 @@ impl Shard {
         }
         match request.method {
             Method::Invite => self.invite(now, tx, from, request),
-            Method::Options => self.answer(now, |cx| {
-                let response = session::capabilities(cx.refusal(request, 200));
-                cx.respond(tx, response);
-            }),
+            Method::Options => self.answer(now, |cx| session::options(cx, tx, request)),
             Method::Register => self.register(now, tx, from, request),
             // They belong into a dialog.
             Method::Ack | Method::Bye | Method::Cancel | Method::Notify | Method::Prack | Method::Update => {
@@ -203,14 +301,29 @@ impl Shard {
     }
 
     fn invite(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
-        if self.closing || self.sessions.len() >= self.limits.sessions {
+        // A proxy may forget a session: it goes on all the same.
+        let full = self.session_count() >= self.limits.sessions && !self.proxy.forget_one();
+        if self.closing || full {
             return self.answer(now, |cx| {
                 let response = cx.refusal(request, 503).with("Retry-After", "10");
                 cx.respond(tx, response);
             });
         }
-        let mut cx = context(now, &self.config, &mut self.registry, self.entropy.as_mut(), &mut self.ids);
-        let session = session::invite(&mut cx, tx, from, request);
+        let mut cx = context!(self, now);
+        let originator = match session::admit(&mut cx, from, request) {
+            Ok(originator) => originator,
+            Err(mut refusal) => {
+                cx.tagged(request, &mut refusal);
+                cx.respond(tx, *refusal);
+                return cx.commands;
+            }
+        };
+        let preferences = cx.preferences.of(&originator.user);
+        if media_path(&cx.config.policy, &preferences, originator.wants_media_path(&cx)).is_none() {
+            self.proxy.invite(&mut cx, tx, from, request, originator);
+            return cx.commands;
+        }
+        let session = session::invite(&mut cx, tx, from, request, originator);
         let commands = cx.commands;
         if let Some(session) = session {
             let id = session.id();
@@ -249,6 +362,9 @@ impl Shard {
         for id in due {
             commands.extend(self.give(now, Some(id), Event::Tick));
         }
+        if self.proxy.deadline().is_some_and(|at| at <= now) {
+            commands.extend(self.proxied(now, Proxy::tick));
+        }
         commands
     }
 
@@ -266,9 +382,12 @@ impl Shard {
         work: impl FnOnce(&mut Session, &mut Context<'_>),
     ) -> Vec<Command> {
         let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
-        let mut cx = context(now, &self.config, &mut self.registry, self.entropy.as_mut(), &mut self.ids);
+        let mut cx = context!(self, now);
         work(session, &mut cx);
         let commands = cx.commands;
+        if let Some(ended) = session.take_ended_group() {
+            self.groups.note(ended);
+        }
         self.index_anew(id);
         commands
     }
@@ -283,7 +402,7 @@ impl Shard {
 
     /// Answers something that belongs to no session.
     fn answer(&mut self, now: Time, work: impl FnOnce(&mut Context<'_>)) -> Vec<Command> {
-        let mut cx = context(now, &self.config, &mut self.registry, self.entropy.as_mut(), &mut self.ids);
+        let mut cx = context!(self, now);
         work(&mut cx);
         cx.commands
     }
@@ -291,6 +410,10 @@ impl Shard {
     /// A 2xx to an INVITE of a session that is no more (a fork, or later than we waited): ACK and BYE
     /// (RFC 3261 section 13.2.2.4).
     fn orphan(&mut self, tx: ClientTx, response: &Response) -> Vec<Command> {
+        // With a second Via it is not for us (section 8.1.3.3) but for who is behind us: theirs to acknowledge and end.
+        if response.headers.list("Via").nth(1).is_some() {
+            return Vec::new();
+        }
         let invite = response.cseq().is_some_and(|(_, method)| method == Method::Invite);
         let dialog = Dialog::from_answer(response).filter(|_| invite && response.is_success());
         let Some(mut dialog) = dialog else { return Vec::new() };
@@ -304,16 +427,6 @@ impl Shard {
 
 /// Methods that we take outside of a dialog.
 const ALLOW: &str = "ACK, CANCEL, INVITE, OPTIONS, REGISTER";
-
-fn context<'a>(
-    now: Time,
-    config: &'a CoreConfig,
-    registry: &'a mut Registry,
-    entropy: &'a mut dyn Entropy,
-    ids: &'a mut Ids,
-) -> Context<'a> {
-    Context { now, config, registry, entropy, ids, commands: Vec::new() }
-}
 
 impl Index {
     /// The session of a request inside a dialog: the To tag is ours.
@@ -339,6 +452,9 @@ impl Index {
             keys.media.iter().for_each(|key| {
                 self.media.remove(key);
             });
+            keys.orders.iter().for_each(|key| {
+                self.orders.remove(key);
+            });
             if let Some(time) = deadline {
                 self.deadlines.remove(&(time, id));
             }
@@ -354,6 +470,7 @@ impl Index {
         self.clients.extend(keys.clients.iter().map(|key| (*key, id)));
         self.servers.extend(keys.servers.iter().map(|key| (*key, id)));
         self.media.extend(keys.media.iter().map(|key| (*key, id)));
+        self.orders.extend(keys.orders.iter().map(|key| (*key, id)));
         self.users.entry(keys.user.clone()).or_default().insert(id);
         self.deadlines.extend(deadline.map(|time| (time, id)));
         self.entries.insert(id, (keys, deadline));
@@ -372,12 +489,14 @@ impl Shard {
 
     /// No session, and nothing that points to one.
     pub(crate) fn is_idle(&self) -> bool {
-        let Index { dialogs, clients, servers, media, users, deadlines, entries } = &self.index;
+        let Index { dialogs, clients, servers, media, orders, users, deadlines, entries } = &self.index;
         self.sessions.is_empty()
+            && self.proxy.is_idle()
             && dialogs.is_empty()
             && clients.is_empty()
             && servers.is_empty()
             && media.is_empty()
+            && orders.is_empty()
             && users.is_empty()
             && deadlines.is_empty()
             && entries.is_empty()

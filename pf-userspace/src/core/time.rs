@@ -26,6 +26,11 @@ impl Time {
         self.0
     }
 
+    /// The point `span` before this one; the start of the process at the earliest.
+    pub fn before(self, span: Duration) -> Time {
+        Time(self.0.saturating_sub(span))
+    }
+
     /// How long this is after `earlier`; zero if it is not after it.
     pub fn saturating_since(self, earlier: Time) -> Duration {
         self.0.saturating_sub(earlier.0)

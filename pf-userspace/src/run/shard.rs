@@ -13,10 +13,12 @@ use crate::{
         Command, Event, Time,
         event::{LegCounters, LegDown, LegKey, MediaCommand, MediaEvent, SipEvent},
         shard::Shard,
-        view::{DeviceView, SessionView},
+        store::{Outcome, StoreCounters},
+        view::{DeviceView, GroupView, SessionView},
     },
     msrp::Relay,
     sip::SipShell,
+    store::Store,
 };
 
 /// What the admin socket wants to know of the core, which does nothing else while it answers: no more than is shown.
@@ -26,6 +28,8 @@ pub(super) struct Wanted {
     pub(super) sessions: usize,
     /// How many devices at most.
     pub(super) devices: usize,
+    /// How many ended group sessions at most.
+    pub(super) groups: usize,
     /// MSRP legs whose sessions are wanted.
     pub(super) legs: Vec<LegKey>,
 }
@@ -46,10 +50,18 @@ pub(super) struct CoreAnswer {
     pub(super) sessions: Vec<SessionView>,
     /// How many there are.
     pub(super) session_total: usize,
+    /// How many of them are proxied.
+    pub(super) session_proxied: usize,
     /// As many devices as were asked for.
     pub(super) devices: Vec<DeviceView>,
     /// How many there are.
     pub(super) device_total: usize,
+    /// As many ended group sessions as were asked for, the last one first.
+    pub(super) groups: Vec<GroupView>,
+    /// How many are remembered.
+    pub(super) group_total: usize,
+    /// How the store has done.
+    pub(super) store: StoreCounters,
     /// Session and name of those legs asked for that the core still knows.
     pub(super) owners: HashMap<LegKey, (u64, String)>,
     /// What past MSRP legs have carried.
@@ -111,6 +123,8 @@ pub(super) struct Shells {
     pub(super) sip: SipShell,
     /// The MSRP relay.
     pub(super) relay: Arc<Relay>,
+    /// The message store, where there is one.
+    pub(super) store: Option<Store>,
 }
 
 /// Where events come from.
@@ -119,6 +133,8 @@ pub(super) struct Inputs {
     pub(super) sip: mpsc::Receiver<SipEvent>,
     /// From the media workers.
     pub(super) media: mpsc::UnboundedReceiver<MediaEvent>,
+    /// From the message store.
+    pub(super) store: mpsc::UnboundedReceiver<Outcome>,
     /// From the admin socket.
     pub(super) queries: mpsc::Receiver<CoreQuery>,
     /// Comes when all sessions shall end.
@@ -144,6 +160,7 @@ pub(super) async fn run(mut shard: Shard, shells: Shells, mut inputs: Inputs, st
                 }
                 None => return,
             },
+            Some(outcome) = inputs.store.recv() => Event::Store(outcome),
             () = sleep_until(deadline) => Event::Tick,
             _ = &mut inputs.shut_down, if !ending => {
                 ending = true;
@@ -171,6 +188,11 @@ fn carry_out(shells: &Shells, commands: Vec<Command>) {
         match command {
             Command::Media(command) => shells.relay.command(command),
             Command::Sip(command) => shells.sip.command(command),
+            Command::Store(order) => {
+                if let Some(store) = &shells.store {
+                    store.order(order);
+                }
+            }
         }
     }
 }
@@ -197,8 +219,12 @@ fn look_up(shard: &Shard, wanted: &Wanted, now: Time, past: &Past) -> CoreAnswer
     CoreAnswer {
         sessions: shard.session_views(now).take(wanted.sessions).collect(),
         session_total: shard.session_count(),
+        session_proxied: shard.proxied_count(),
         devices: shard.device_views(now).take(wanted.devices).collect(),
         device_total: shard.device_count(),
+        groups: shard.group_views(now).take(wanted.groups).collect(),
+        group_total: shard.group_count(),
+        store: shard.store_counters(),
         owners: wanted.legs.iter().filter_map(owner).collect(),
         past: past.clone(),
     }
@@ -236,6 +262,7 @@ mod tests {
             secret: [1; 32],
             users: Vec::new(),
             digest: DigestAlgorithm::ALL.to_vec(),
+            store: None,
         };
         let mut shard = Shard::new(config, Box::new(SeededEntropy(1)));
         for user in 0..users {

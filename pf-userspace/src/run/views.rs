@@ -47,6 +47,10 @@ impl Source for Views {
                 Some(core) => Answer::Devices { total: core.device_total, devices: core.devices },
                 None => stopping(),
             },
+            Query::Groups => match self.core(Wanted { groups: rows, ..Wanted::default() }).await {
+                Some(core) => Answer::Groups { total: core.group_total, groups: core.groups },
+                None => stopping(),
+            },
             Query::Guard | Query::Maps | Query::Set => self.guard.answer(request).await,
             Query::Legs => {
                 let mut living = self.shells.relay.snapshot().await;
@@ -77,6 +81,15 @@ impl Source for Views {
             Query::Stats => match self.core(Wanted::default()).await {
                 Some(core) => Answer::Stats { stats: Box::new(self.stats(core).await) },
                 None => stopping(),
+            },
+            Query::Store => match &self.shells.store {
+                Some(store) => {
+                    let (objects, total) = store.rows(rows);
+                    Answer::Store { total, objects }
+                }
+                None => {
+                    Answer::Error { message: "there is no store: `kind` under [store] is none".to_owned() }
+                }
             },
         }
     }
@@ -117,11 +130,13 @@ impl Views {
             pf_version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.start.elapsed().as_secs(),
             sessions: core.session_total,
+            sessions_proxied: core.session_proxied,
             devices: core.device_total,
             legs: living.len(),
             media,
             legs_down: core.past.down,
             fast_path: self.path(media.sends_in).await,
+            store: self.shells.store.is_some().then_some(core.store),
             guard: self.guard.stats(),
             sip: serde_json::to_value(self.shells.sip.stats()).unwrap_or_default(),
         }

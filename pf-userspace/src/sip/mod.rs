@@ -44,7 +44,7 @@ use self::{
         udp,
     },
 };
-use crate::core::event::{Peer, SipCommand, SipEvent, Transport};
+use crate::core::event::{Forward, Peer, SipCommand, SipEvent, Transport};
 
 /// Datagrams read in one go before other tasks have their turn.
 const BATCH: usize = 64;
@@ -133,7 +133,14 @@ impl SipShell {
                 inner.engine(|engine, now| engine.respond(now, tx, response))
             }
             SipCommand::Cancel { tx, reason } => inner.engine(|engine, now| engine.cancel(now, tx, reason)),
-            SipCommand::Request { tx, request, hop } => inner.request(tx, request, hop),
+            SipCommand::Forward(Forward::Ack { request, hop, mark }) => inner.forward_ack(request, hop, mark),
+            SipCommand::Forward(Forward::Request { tx, request, hop, mark }) => {
+                inner.request(tx, request, hop, Some(mark));
+            }
+            SipCommand::Forward(Forward::Response { tx, response }) => {
+                inner.engine(|engine, now| engine.forward(now, tx, response));
+            }
+            SipCommand::Request { tx, request, hop } => inner.request(tx, request, hop, None),
             SipCommand::Ack { tx, request, hop } => inner.acknowledge(tx, request, hop),
         }
     }

@@ -114,11 +114,7 @@ impl Head {
                 .map_err(|why| Refusal { why, answer: None });
         }
         match self.check_request() {
-            Ok((method, uri)) => {
-                let mut headers = self.headers;
-                headers.remove("Content-Length");
-                Ok(Message::Request(Request { method, uri, headers, body }))
-            }
+            Ok((method, uri)) => Ok(Message::Request(Request { method, uri, headers: self.headers, body })),
             Err((status, why)) => Err(self.refuse(status, why)),
         }
     }
@@ -233,7 +229,6 @@ fn response(rest: &str, headers: &mut Headers, body: Bytes) -> Result<Message, &
     if headers.get("CSeq").and_then(cseq).is_none() {
         return Err("CSeq of a response");
     }
-    headers.remove("Content-Length");
     headers.0.retain(|h: &Header| !h.name.is_empty());
     let headers = std::mem::take(headers);
     Ok(Message::Response(Response { status, reason: reason.to_owned(), headers, body }))

@@ -50,7 +50,7 @@ fn a_tortuous_request_keeps_all_it_has() {
     assert_eq!(request.headers.get("Subject"), Some(""));
     assert_eq!(request.body.as_ref(), b"v=0");
     let names: Vec<_> = request.headers.0.iter().map(|h| h.name.as_str()).collect();
-    let expected = ["TO", "from", "MaX-fOrWaRdS", "Call-ID", "cseq", "Via", "s", "NewFangledHeader"];
+    let expected = ["TO", "from", "MaX-fOrWaRdS", "Call-ID", "Content-Length", "cseq", "Via", "s"];
     assert_eq!(names[..8], expected);
 }
 
@@ -134,7 +134,7 @@ fn responses_keep_reason_and_names() {
     let Ok(Some(Message::Response(response))) = read(text) else { panic!() };
     assert_eq!((response.status, response.reason.as_str()), (480, "Nicht da \u{e4}"));
     assert_eq!((response.headers.0[0].name.as_str(), response.to_tag().as_deref()), ("v", Some("2")));
-    assert!(!response.headers.has("Content-Length"));
+    assert_eq!(response.headers.0.last().map(|h| h.name.as_str()), Some("l"));
 }
 
 fn frames(pieces: impl IntoIterator<Item = Vec<u8>>) -> (Vec<String>, bool) {

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Inner,
-    engine::Route,
+    engine::{Engine, Route},
     transport::resolve::{self, Host, Place},
     write,
 };
@@ -28,11 +28,15 @@ enum Routes {
 }
 
 impl Inner {
-    pub(super) fn request(self: &Arc<Inner>, tx: ClientTx, request: Request, hop: Hop) {
+    /// Sends a request; with a `mark` it is a forwarded one.
+    pub(super) fn request(self: &Arc<Inner>, tx: ClientTx, request: Request, hop: Hop, mark: Option<String>) {
         let size = write::request_size(&request) + VIA_SIZE;
         let routes = self.routes(&hop, size);
         let pending = self.engine(|engine, now| {
-            let id = engine.start(now, tx, request);
+            let id = match &mark {
+                Some(mark) => engine.start_forwarded(now, tx, request, mark),
+                None => engine.start(now, tx, request),
+            };
             match routes {
                 Routes::Known(routes, why) => {
                     engine.routes(now, id, routes, &why);
@@ -51,14 +55,22 @@ impl Inner {
     }
 
     pub(super) fn acknowledge(self: &Arc<Inner>, tx: ClientTx, request: Request, hop: Hop) {
+        self.ack_to(hop, move |engine, routes| engine.acknowledge(tx, &request, routes));
+    }
+
+    pub(super) fn forward_ack(self: &Arc<Inner>, request: Request, hop: Hop, mark: String) {
+        self.ack_to(hop, move |engine, routes| engine.forward_ack(&request, routes, &mark));
+    }
+
+    fn ack_to(self: &Arc<Inner>, hop: Hop, send: impl FnOnce(&mut Engine, &[Route]) + Send + 'static) {
         // An ACK has no transaction that could fall back to UDP: it is not moved to TCP for its size.
         match self.routes(&hop, 0) {
-            Routes::Known(routes, _) => self.engine(|engine, _| engine.acknowledge(tx, &request, &routes)),
+            Routes::Known(routes, _) => self.engine(|engine, _| send(engine, &routes)),
             Routes::Unknown(first, place, name) => {
                 let inner = self.clone();
                 self.runtime.spawn(async move {
                     let (routes, _) = inner.look_up(first, &place, &name, 0).await;
-                    inner.engine(|engine, _| engine.acknowledge(tx, &request, &routes));
+                    inner.engine(|engine, _| send(engine, &routes));
                 });
             }
         }

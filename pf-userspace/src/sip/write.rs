@@ -40,10 +40,18 @@ fn fields_size(headers: &Headers) -> usize {
 }
 
 fn put_rest(out: &mut BytesMut, headers: &Headers, body: &[u8]) {
-    for header in headers.0.iter().filter(|h| !h.is("Content-Length")) {
-        put_header(out, &header.name, &header.value);
+    // Content-Length keeps its place and name, and its number is always the body's.
+    let mut length = Some(body.len().to_string());
+    for header in &headers.0 {
+        if !header.is("Content-Length") {
+            put_header(out, &header.name, &header.value);
+        } else if let Some(length) = length.take() {
+            put_header(out, &header.name, &length);
+        }
     }
-    put_header(out, "Content-Length", &body.len().to_string());
+    if let Some(length) = length {
+        put_header(out, "Content-Length", &length);
+    }
     out.put_slice(b"\r\n");
     out.put_slice(body);
 }
@@ -75,11 +83,13 @@ mod tests {
         message.headers.push("k", "path");
         message.headers.push("X-Odd", "a\r\nEvil: 1");
         message.headers.push("l", "999");
+        message.headers.push("X-Last", "2");
+        message.headers.push("Content-Length", "7");
         message.body = Bytes::from_static(b"\0\xff\r\n");
         assert_eq!(
             request(&message, "SIP/2.0/UDP h;branch=z9hG4bK1").as_ref(),
             b"MESSAGE sip:%75ser@h;x=%20 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nk: path\r\n\
-              X-Odd: a  Evil: 1\r\nContent-Length: 4\r\n\r\n\0\xff\r\n"
+              X-Odd: a  Evil: 1\r\nl: 4\r\nX-Last: 2\r\n\r\n\0\xff\r\n"
         );
         let mut answer = Response::new(403);
         answer.reason = "Not \u{e4} chance".to_owned();

@@ -33,6 +33,10 @@ pub struct SceneOptions {
     pub ipv6: bool,
     /// There: all on one host.
     pub one_host: bool,
+    /// Lines for alice in the users file.
+    pub user: String,
+    /// Lines of the `[store]` table.
+    pub store: String,
 }
 
 impl Default for SceneOptions {
@@ -47,6 +51,8 @@ impl Default for SceneOptions {
             network: None,
             ipv6: false,
             one_host: false,
+            user: String::new(),
+            store: String::new(),
         }
     }
 }
@@ -109,6 +115,8 @@ impl Scene {
         pf.isf = options.isf;
         pf.msrp = options.msrp;
         pf.fast_path = options.fast_path;
+        pf.user = options.user;
+        pf.more = format!("[store]\n{}\n", options.store);
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {
             trace.name_socket(*address, "pf");

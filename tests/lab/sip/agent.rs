@@ -126,6 +126,16 @@ impl Agent {
         format!("sip:{user}@{}{transport}", self.local())
     }
 
+    /// From now on, of a thousand of its datagrams in each direction `per_mille` are lost, chosen by this seed.
+    pub fn lose(&self, per_mille: u32, seed: u64) {
+        self.0.wires.lose(per_mille, seed);
+    }
+
+    /// Datagrams lost so far.
+    pub fn lost(&self) -> u64 {
+        self.0.wires.lost()
+    }
+
     /// Closes its TCP connections.
     pub fn close_connections(&self) {
         self.0.wires.close_connections();

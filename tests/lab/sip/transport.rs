@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
 };
 
 use anyhow::{Context, Result};
@@ -61,9 +64,39 @@ pub(crate) struct Wires {
     udp: UdpSocket,
     connections: Mutex<HashMap<SocketAddr, mpsc::UnboundedSender<Vec<u8>>>>,
     arrivals: mpsc::UnboundedSender<Arrival>,
+    /// Of a thousand datagrams in each direction, so many are lost.
+    loss: AtomicU32,
+    lost: AtomicU64,
+    dice: AtomicU64,
 }
 
 impl Wires {
+    /// From now on, of a thousand datagrams in each direction `per_mille` are lost, chosen by this seed.
+    pub(crate) fn lose(&self, per_mille: u32, seed: u64) {
+        self.dice.store(seed, Ordering::Relaxed);
+        self.loss.store(per_mille, Ordering::Relaxed);
+    }
+
+    /// Datagrams lost so far.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Whether this datagram is lost on its way.
+    fn is_lost(&self) -> bool {
+        let loss = self.loss.load(Ordering::Relaxed);
+        if loss == 0 {
+            return false;
+        }
+        // SplitMix64: every step of the counter gives an independent number.
+        let mut z = self.dice.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let lost = (z ^ (z >> 31)) % 1000 < u64::from(loss);
+        self.lost.fetch_add(u64::from(lost), Ordering::Relaxed);
+        lost
+    }
+
     /// Binds the sockets; what arrives comes out of the receiver.
     pub(crate) fn open(
         name: &str,
@@ -81,6 +114,9 @@ impl Wires {
             udp,
             connections: Mutex::default(),
             arrivals,
+            loss: AtomicU32::default(),
+            lost: AtomicU64::default(),
+            dice: AtomicU64::default(),
         });
         trace.name_socket(wires.local, name);
         tokio::spawn(read_udp(Arc::downgrade(&wires)));
@@ -98,6 +134,7 @@ impl Wires {
         let octets = message.encode();
         self.trace.sent(Protocol::Sip, &self.name, to, message.summary(), &octets, octets.len());
         match transport {
+            Transport::Udp if self.is_lost() => {}
             Transport::Udp => {
                 self.udp.send_to(&octets, to).await.context("sending SIP over UDP")?;
             }
@@ -161,6 +198,9 @@ async fn read_udp(wires: std::sync::Weak<Wires>) {
         let Ok(got) = tokio::time::timeout(wait, strong.udp.recv_from(&mut buffer)).await else { continue };
         let Ok((length, addr)) = got else { continue };
         let octets = &buffer[..length];
+        if strong.is_lost() {
+            continue;
+        }
         if octets.iter().any(|byte| !b"\r\n\0".contains(byte)) {
             strong.arrived(octets, Peer { transport: Transport::Udp, addr, connection: None });
         }

@@ -1,11 +1,15 @@
 //! What the operator decides. One value, read by the procedures, never changed by them.
 
+pub mod media_path;
+pub mod preferences;
 pub mod privacy;
 pub mod version;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::media_path::MediaPath;
 
 /// Operator policy for CPM sessions. Every field has a default; the file's `[policy]` table sets it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +18,10 @@ pub struct Policy {
     /// Users (CPM addresses) that may not start a session: `403` with `127 Service not authorised`
     /// (clause 8.2.2.1 step 1).
     pub barred: Vec<String>,
+    /// Stay in the media path of every session, or only where that is needed (clause 8.2.2.1 step 4); else act as proxy.
+    pub media_path: MediaPath,
+    /// Users (CPM addresses) whose sessions need us in the media path whatever else is decided.
+    pub media_path_users: Vec<String>,
     /// Copy what a user's device sends to the user's other suitable devices (clause 8.2.2.1, direct delivery).
     pub direct_delivery: bool,
     /// Refuse clients of another CPM release: `403` with `132 Version not supported`
@@ -39,6 +47,14 @@ pub struct Policy {
     pub min_session_expires: u32,
     /// Seconds that a device may take to answer its INVITE before that leg is cancelled.
     pub device_answer_seconds: u32,
+    /// `<allow-offline-storage>` of users who have said nothing themselves (clause 8.4.1).
+    pub allow_offline_storage: bool,
+    /// `<allow-store>` of such users.
+    pub allow_store: bool,
+    /// `<allow-defer>` of such users.
+    pub allow_defer: bool,
+    /// Users may start long-lived group sessions again (clause 8.2.2.3 step 4.d).
+    pub restart_group_sessions: bool,
     /// How the sender of an INVITE is known.
     pub identify: Identify,
     /// Shortest registration that the embedded registrar takes, in seconds; below it `423`.
@@ -51,6 +67,8 @@ impl Default for Policy {
     fn default() -> Policy {
         Policy {
             barred: Vec::new(),
+            media_path: MediaPath::Always,
+            media_path_users: Vec::new(),
             direct_delivery: true,
             client_version: None,
             allow_anonymity: true,
@@ -62,6 +80,10 @@ impl Default for Policy {
             session_expires: 1800,
             min_session_expires: 90,
             device_answer_seconds: 30,
+            allow_offline_storage: false,
+            allow_store: false,
+            allow_defer: false,
+            restart_group_sessions: false,
             identify: Identify::Registration,
             registration_min_seconds: 60,
             registration_max_seconds: 3600,

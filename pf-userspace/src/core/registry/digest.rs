@@ -283,6 +283,7 @@ pub(crate) mod tests {
             addresses: vec![format!("sip:{name}@example.org")],
             username: name.to_owned(),
             password: format!("{name}'s"),
+            preferences: Default::default(),
         };
         vec![user("ann"), user("bob")]
     }

@@ -50,6 +50,8 @@ pub struct Registry {
     owners: BTreeMap<String, usize>,
     /// Addresses that may not start a session, by [`address_key`].
     barred: BTreeSet<String>,
+    /// Users whose sessions always go through us.
+    media_path: BTreeSet<String>,
     /// Shortest and longest registration, in seconds.
     bounds: (u32, u32),
     /// Users with devices, by [`address_key`] of the address of record.
@@ -101,6 +103,7 @@ impl Registry {
     /// An empty registry for the users and domains of this configuration.
     pub fn new(config: &CoreConfig) -> Registry {
         let realm = config.domains.first().map_or("pf", String::as_str);
+        let keys = |list: &[String]| list.iter().filter_map(|address| address_key(address)).collect();
         let addresses = config.users.iter().enumerate();
         let owners = addresses
             .flat_map(|(i, user)| user.addresses.iter().filter_map(move |a| Some((address_key(a)?, i))));
@@ -111,7 +114,8 @@ impl Registry {
             registrars: config.registrars.clone(),
             users: config.users.clone(),
             owners: owners.collect(),
-            barred: config.policy.barred.iter().filter_map(|address| address_key(address)).collect(),
+            barred: keys(&config.policy.barred),
+            media_path: keys(&config.policy.media_path_users),
             bounds: (config.policy.registration_min_seconds, config.policy.registration_max_seconds),
             accounts: BTreeMap::new(),
             count: 0,
@@ -221,6 +225,11 @@ impl Registry {
     /// Does the policy bar this address?
     pub(crate) fn is_barred(&self, address: &str) -> bool {
         !self.barred.is_empty() && address_key(address).is_some_and(|key| self.barred.contains(&key))
+    }
+
+    /// Does the policy want us in the media path of this user's sessions?
+    pub(crate) fn wants_media_path(&self, address: &str) -> bool {
+        !self.media_path.is_empty() && address_key(address).is_some_and(|key| self.media_path.contains(&key))
     }
 
     /// The addresses of a configured user, by any of them.

@@ -139,6 +139,8 @@ impl Session {
         let until = cx.now + TRANSACTION;
         leg.unacked = Some(Unacked { tx: asked, number, offered: offerless, until });
         cx.respond(asked, ok);
+        // Step 7.
+        self.begin_record(cx);
     }
 
     /// Error part, step 3: the far end's error goes to the originating device.

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Session, Work,
     context::Context,
+    groups::GroupEnd,
     leg::{A, Close, F, LegNo, LegState},
+    storing::Then,
 };
 use crate::core::{
     Time,
@@ -92,11 +94,16 @@ impl Session {
                 self.answer_bye(cx, no, tx);
                 return self.abandon(cx, 487, reason, Close::Left);
             }
+            // The session ends, and its BYE for this leg waits for the store: it needs none any more.
+            LegState::Established => {
+                self.answer_bye(cx, no, tx);
+                return self.close_leg(cx, no, Close::Left);
+            }
             // Both sides said BYE, or the session ends for another reason.
             _ => return self.answer_bye(cx, no, tx),
         }
         match sender(self.legs[no].role, reason) {
-            Sender::Client => self.client_left(cx, tx, reason),
+            Sender::Client => self.client_left(cx, tx, GroupEnd::Left, reason),
             Sender::Device => {
                 self.answer_bye(cx, no, tx);
                 self.close_leg(cx, no, Close::Left);
@@ -107,7 +114,7 @@ impl Session {
     }
 
     /// Step 1: the served client left.
-    fn client_left(&mut self, cx: &mut Context<'_>, tx: ServerTx, reason: Option<&str>) {
+    fn client_left(&mut self, cx: &mut Context<'_>, tx: ServerTx, end: GroupEnd, reason: Option<&str>) {
         self.ending = true;
         self.legs[A].state = LegState::Ending(Close::Left);
         // a. Media towards the client.
@@ -115,7 +122,10 @@ impl Session {
         // b. Media and BYE to each connected device.
         self.devices_leave(cx, reason);
         // d. BYE to the other CPM entity; e. its answer is waited for; f. then all media.
-        self.farewell = Some(Farewell { tx, from: A, awaits: F, until: cx.now + FAREWELL });
+        let until = cx.now + FAREWELL;
+        let until = if self.has_open_record(cx) { until.before(cx.store_wait()) } else { until };
+        self.farewell = Some(Farewell { tx, from: A, awaits: F, until });
+        self.storing.leaves(end, reason);
         self.hang_up(cx, F, reason, Close::Ended);
     }
 
@@ -123,11 +133,12 @@ impl Session {
     fn other_entity_left(&mut self, cx: &mut Context<'_>, tx: ServerTx, reason: Option<&str>) {
         self.ending = true;
         self.legs[F].state = LegState::Ending(Close::Left);
-        // a., c. BYE to the served client, and (AMB-15) to the connected devices.
-        self.hang_up(cx, A, reason, Close::Ended);
-        self.devices_leave(cx, reason);
-        // d. Its answer is waited for; e. then all media goes.
+        // d. The client's answer is waited for; e. then all media goes.
         self.farewell = Some(Farewell { tx, from: F, awaits: A, until: cx.now + FAREWELL });
+        // b. The record; a., c. BYE to the served client, and (AMB-15) to the connected devices.
+        let end = GroupEnd::from_cause(reason.and_then(sip_cause));
+        let then = Then::HangUp { reason: reason.map(str::to_owned) };
+        self.store_before(cx, end, reason, then);
     }
 
     /// Step 4: the core lost the served client.
@@ -139,12 +150,12 @@ impl Session {
             self.close_leg(cx, A, Close::Left);
         } else {
             // None of the settings that would keep us in the session is there: release all, propagate the BYE.
-            self.client_left(cx, tx, reason);
+            self.client_left(cx, tx, GroupEnd::Other, reason);
         }
     }
 
     /// Step 1.b: media and BYE to each connected device; those that were only invited are cancelled.
-    fn devices_leave(&mut self, cx: &mut Context<'_>, reason: Option<&str>) {
+    pub(super) fn devices_leave(&mut self, cx: &mut Context<'_>, reason: Option<&str>) {
         for no in F + 1..self.legs.len() {
             self.close_lines(cx, no);
             self.hang_up(cx, no, reason, Close::Ended);
@@ -154,6 +165,7 @@ impl Session {
     /// Ends the session from our side: all that is pending is cancelled, all that is established gets a BYE.
     pub(super) fn end(&mut self, cx: &mut Context<'_>, reason: Option<&str>, why: Close) {
         self.ending = true;
+        self.complete_record(cx, GroupEnd::Other, reason);
         for no in 0..self.legs.len() {
             self.hang_up(cx, no, reason, why);
         }
@@ -205,6 +217,10 @@ impl Session {
         if let Some(reason) = reason {
             request.headers.push("Reason", reason);
         }
+        // Clause 8.2.2.4 step 2.b: to the clients, not to the other CPM entity.
+        if let Some(uid) = self.storing.message_uid.filter(|_| no != F) {
+            request.headers.push("Message-UID", uid.to_string());
+        }
         self.send(cx, no, Work::Bye, (request, hop));
     }
 
@@ -231,6 +247,10 @@ impl Session {
     pub(super) fn say_farewell(&mut self, cx: &mut Context<'_>) {
         let Some(Farewell { tx, from, awaits, until }) = self.farewell else { return };
         if !self.legs[awaits].is_closed() && cx.now < until {
+            return;
+        }
+        // Step 1.e.ii: the record comes before the 200.
+        if from == A && self.answer_waits_for_store(cx) {
             return;
         }
         self.farewell = None;

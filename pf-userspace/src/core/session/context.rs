@@ -1,6 +1,6 @@
 //! What a session works with: time, configuration, the device table, randomness, names, and where commands go.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,10 @@ use crate::core::{
     Command, Entropy, Time,
     config::CoreConfig,
     event::{ClientTx, Hop, LegKey, MediaCommand, ServerTx, SipCommand, StreamKey},
+    policy::preferences::PreferenceTable,
     registry::Registry,
     sip::{Request, Response, dialog::with_tag},
+    store::{Order, OrderId, StoreCounters},
 };
 
 /// The surroundings of one event.
@@ -20,6 +22,10 @@ pub struct Context<'a> {
     pub config: &'a CoreConfig,
     /// The users' devices.
     pub registry: &'a mut Registry,
+    /// What each user wants.
+    pub preferences: &'a PreferenceTable,
+    /// How the message store does.
+    pub counters: &'a mut StoreCounters,
     /// Randomness.
     pub entropy: &'a mut dyn Entropy,
     /// Names for what is new.
@@ -48,6 +54,10 @@ impl Ids {
         LegKey(self.next())
     }
 
+    pub(crate) fn order(&mut self) -> OrderId {
+        OrderId(self.next())
+    }
+
     pub(crate) fn session(&mut self) -> u64 {
         self.next()
     }
@@ -64,6 +74,16 @@ impl Context<'_> {
 
     pub(crate) fn sip(&mut self, command: SipCommand) {
         self.commands.push(Command::Sip(command));
+    }
+
+    pub(crate) fn store(&mut self, order: Order) {
+        self.counters.ordered += 1;
+        self.commands.push(Command::Store(order));
+    }
+
+    /// How long to wait for the message store.
+    pub(crate) fn store_wait(&self) -> Duration {
+        self.config.store.map(|store| store.wait).unwrap_or_default()
     }
 
     pub(crate) fn request(&mut self, tx: ClientTx, request: Request, hop: Hop) {

@@ -86,18 +86,39 @@ const END_TO_END: [&str; 23] = [
 
 /// Header fields that nodes of the core write, not clients (RFC 6809, RFC 7044; TS 24.229 clause 4.4): from a
 /// trusted node only.
-const FROM_TRUSTED: [&str; 2] = ["Feature-Caps", "History-Info"];
+pub(crate) const FROM_TRUSTED: [&str; 2] = ["Feature-Caps", "History-Info"];
 
 /// Header fields that do not enter the core's trust domain nor leave it (RFC 7315).
-const IN_TRUST_DOMAIN: [&str; 3] =
+pub(crate) const IN_TRUST_DOMAIN: [&str; 3] =
     ["P-Access-Network-Info", "P-Charging-Function-Addresses", "P-Charging-Vector"];
 
 /// Option tags that an INVITE may require of us.
 const SUPPORTED: [&str; 2] = ["timer", "recipient-list-invite"];
 
-/// Handles an INVITE outside of any dialog: either a session comes of it, or it is answered here.
-pub(crate) fn invite(cx: &mut Context<'_>, tx: ServerTx, from: &Peer, request: &Request) -> Option<Session> {
-    match begin(cx, tx, from, request) {
+/// Option tags of Require that we do not know (RFC 3261 section 8.2.2.3).
+pub(super) fn unsupported(request: &Request) -> Vec<&str> {
+    let known = |tag: &&str| SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(tag));
+    request.headers.list("Require").filter(|tag| !known(tag)).collect()
+}
+
+/// Who starts a session, as found out in step 1.
+#[derive(Clone, Debug)]
+pub(crate) struct Originator {
+    /// The user's address of record.
+    pub(crate) user: String,
+    /// Values of P-Asserted-Identity to send on.
+    pub(crate) asserted: Vec<String>,
+}
+
+/// Handles an INVITE outside of any dialog that was admitted: either a session comes of it, or it is answered here.
+pub(crate) fn invite(
+    cx: &mut Context<'_>,
+    tx: ServerTx,
+    from: &Peer,
+    request: &Request,
+    originator: Originator,
+) -> Option<Session> {
+    match begin(cx, tx, from, request, originator) {
         Ok(session) => Some(session),
         Err(mut refusal) => {
             cx.tagged(request, &mut refusal);
@@ -107,15 +128,15 @@ pub(crate) fn invite(cx: &mut Context<'_>, tx: ServerTx, from: &Peer, request: &
     }
 }
 
-fn begin(
+/// What holds for every INVITE outside of a dialog, whether we are a B2BUA or a proxy for its session: steps 1 to 3.
+pub(crate) fn admit(
     cx: &mut Context<'_>,
-    tx: ServerTx,
     from: &Peer,
     request: &Request,
-) -> Result<Session, Box<Response>> {
-    let refuse = |cx: &mut Context<'_>, status| Box::new(cx.refusal(request, status));
-    let max_forwards = max_forwards(request).ok_or_else(|| refuse(cx, 483))?;
-
+) -> Result<Originator, Box<Response>> {
+    if max_forwards(request).is_none() {
+        return Err(Box::new(cx.refusal(request, 483)));
+    }
     // Step 1: may this user send it?
     let identified = identity::identify(cx.config, cx.registry, cx.now, cx.entropy, request, from);
     let (user, asserted) = match identified {
@@ -125,13 +146,21 @@ fn begin(
     };
     // Steps 1 to 3.
     check(cx, request, &user, &asserted)?;
+    Ok(Originator { user, asserted })
+}
+
+fn begin(
+    cx: &mut Context<'_>,
+    tx: ServerTx,
+    from: &Peer,
+    request: &Request,
+    Originator { user, asserted }: Originator,
+) -> Result<Session, Box<Response>> {
+    let refuse = |cx: &mut Context<'_>, status| Box::new(cx.refusal(request, status));
+    let max_forwards = max_forwards(request).ok_or_else(|| refuse(cx, 483))?;
 
     // What RFC 3261 sections 8.2.2.3 and 12.1.1, and RFC 4028 section 9, demand of any INVITE.
-    let unsupported: Vec<&str> = request
-        .headers
-        .list("Require")
-        .filter(|tag| !SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(tag)))
-        .collect();
+    let unsupported = unsupported(request);
     if !unsupported.is_empty() {
         return Err(Box::new(cx.refusal(request, 420).with("Unsupported", unsupported.join(", "))));
     }
@@ -177,23 +206,22 @@ fn begin(
         clients: Default::default(),
         farewell: None,
         ending: false,
+        storing: Default::default(),
+        ended_group: None,
     };
     session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);
     Ok(session)
 }
 
 /// Steps 1 to 3: is the user barred, is the client's release wrong, is anonymity asked for and not allowed?
-pub(super) fn check(
+pub(crate) fn check(
     cx: &mut Context<'_>,
     request: &Request,
     user: &str,
     asserted: &[String],
 ) -> Result<(), Box<Response>> {
     let policy = &cx.config.policy;
-    let mut addresses = cx.registry.user_addresses(user).unwrap_or_default().to_vec();
-    addresses.push(user.to_owned());
-    addresses.extend(asserted.iter().filter_map(|value| Some(NameAddr::parse(value).ok()?.uri)));
-    if addresses.iter().any(|address| cx.registry.is_barred(address)) {
+    if addresses(cx, user, asserted).iter().any(|address| cx.registry.is_barred(address)) {
         return Err(Box::new(cx.warning(request, 403, NOT_AUTHORISED)));
     }
     if policy.client_version.is_some_and(|rule| !rule.admits(request.headers.get("User-Agent"))) {
@@ -203,6 +231,21 @@ pub(super) fn check(
         return Err(Box::new(cx.warning(request, 403, ANONYMITY_NOT_ALLOWED)));
     }
     Ok(())
+}
+
+/// All addresses of an originator.
+fn addresses(cx: &Context<'_>, user: &str, asserted: &[String]) -> Vec<String> {
+    let mut addresses = cx.registry.user_addresses(user).unwrap_or_default().to_vec();
+    addresses.push(user.to_owned());
+    addresses.extend(asserted.iter().filter_map(|value| Some(NameAddr::parse(value).ok()?.uri)));
+    addresses
+}
+
+impl Originator {
+    /// Does the operator want us in the media path of this user's sessions?
+    pub(crate) fn wants_media_path(&self, cx: &Context<'_>) -> bool {
+        addresses(cx, &self.user, &self.asserted).iter().any(|address| cx.registry.wants_media_path(address))
+    }
 }
 
 const NOT_AUTHORISED: &str = "127 Service not authorised";

@@ -315,7 +315,7 @@ pub(crate) enum Reach<'a> {
 }
 
 impl Reach<'_> {
-    fn transport(&self) -> Transport {
+    pub(crate) fn transport(&self) -> Transport {
         let uri = match self {
             Reach::Peer(peer) => return peer.transport,
             Reach::Uri(uri) => Uri::parse(uri),

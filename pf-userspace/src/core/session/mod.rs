@@ -9,6 +9,7 @@
 //! - `delivery`: 8.2.2.1 step 8 with 8.3.2.1, direct delivery to the user's other devices
 //! - `cancel`: 8.2.2.2 (RFC 3261 section 9)
 //! - `bye`: 8.2.2.3
+//! - `storing`: 8.5, the record of the session in the message store; `groups`: what is left of a group session
 //! - `timer`: 8.2.2.4 and RFC 4028
 //! - `modification`: 8.2.2.5
 //! - `passing`: other requests inside the dialog
@@ -20,14 +21,17 @@ mod bye;
 mod cancel;
 mod context;
 mod delivery;
+mod groups;
 mod invitation;
 mod leg;
 mod media;
 mod modification;
 mod offer;
+mod options;
 mod passing;
 mod routing;
 mod service;
+mod storing;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -37,7 +41,11 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use context::{Context, Ids};
-pub(crate) use invitation::invite;
+pub use groups::GroupEnd;
+pub(crate) use invitation::{FROM_TRUSTED, IN_TRUST_DOMAIN, Originator, admit, check, invite};
+pub(crate) use media::{Reach, own_uri};
+pub(crate) use options::options;
+pub(crate) use routing::{destination, next_hop};
 
 use self::{
     bye::Farewell,
@@ -45,12 +53,15 @@ use self::{
     leg::{A, Close, F, Leg, LegNo, LegState},
     media::Stream,
     modification::Change,
+    storing::Storing,
 };
 use super::{
     Event, Time,
     event::{ClientTx, LegKey, MediaEvent, NoAnswer, ServerTx, SipEvent},
+    groups::EndedGroup,
     sip::{DialogError, Headers, Method, Request, Response},
-    view::SessionView,
+    store::OrderId,
+    view::{SessionMode, SessionView},
 };
 
 /// One CPM session.
@@ -70,6 +81,10 @@ pub struct Session {
     farewell: Option<Farewell>,
     /// It is being ended: nothing new begins.
     ending: bool,
+    /// What the message store has to do with it.
+    storing: Storing,
+    /// Its end as a group session, until the shard has taken note of it.
+    ended_group: Option<EndedGroup>,
 }
 
 /// A request of ours.
@@ -119,6 +134,7 @@ pub(crate) struct Keys {
     pub(crate) clients: Vec<ClientTx>,
     pub(crate) servers: Vec<ServerTx>,
     pub(crate) media: Vec<LegKey>,
+    pub(crate) orders: Vec<OrderId>,
 }
 
 /// 64*T1 of RFC 3261 and a little: the shell's own timers always come first.
@@ -144,6 +160,7 @@ impl Session {
                 };
                 self.final_response(cx, tx, &Response::new(status));
             }
+            Event::Store(outcome) => self.stored(cx, &outcome),
             Event::Tick => self.tick(cx),
         }
         self.settle(cx);
@@ -153,10 +170,12 @@ impl Session {
     pub fn deadline(&self) -> Option<Time> {
         let clients = self.clients.values().map(|client| client.until);
         let acks = self.legs.iter().filter_map(|leg| leg.unacked.map(|unacked| unacked.until));
-        let timers = self.legs.iter().filter(|leg| leg.is_established());
+        let timers = self.legs.iter().filter(|leg| leg.is_established() && !self.ending);
         let timers = timers.filter_map(|leg| leg.timer.as_ref().map(timer::SessionTimer::deadline));
-        let farewell = self.farewell.as_ref().map(Farewell::until);
-        clients.chain(acks).chain(timers).chain(farewell).min()
+        let store = self.storing.until();
+        // While the store is waited for, the farewell is not looked at.
+        let farewell = self.farewell.as_ref().map(Farewell::until).filter(|_| store.is_none());
+        clients.chain(acks).chain(timers).chain(farewell).chain(store).min()
     }
 
     /// Is everything said and released?
@@ -181,6 +200,7 @@ impl Session {
             keys.media.extend(leg.lines.iter().flatten().map(|line| line.key));
         }
         keys.clients.extend(self.clients.keys());
+        keys.orders.extend(self.storing.orders());
         keys
     }
 
@@ -198,6 +218,7 @@ impl Session {
         };
         SessionView {
             id: self.id,
+            mode: SessionMode::B2bua,
             originator: self.invitation.user.clone(),
             destination: self.invitation.destination.clone(),
             conversation_id: self.invitation.headers.get("Conversation-ID").map(str::to_owned),
@@ -290,6 +311,7 @@ impl Session {
     }
 
     fn tick(&mut self, cx: &mut Context<'_>) {
+        self.store_due(cx);
         let due = |client: &Client| client.until <= cx.now;
         let late: Vec<ClientTx> = self.clients.iter().filter(|(_, c)| due(c)).map(|(tx, _)| *tx).collect();
         for tx in late {

@@ -17,7 +17,7 @@ pub(super) fn max_forwards(request: &Request) -> Option<u32> {
 
 /// Where the session goes. Our own address is no destination, unless it stands for somebody else's (step 5 of the
 /// 200 part: a mapped Contact resolves, also after its dialog and a restart).
-pub(super) fn destination(cx: &Context<'_>, request: &Request) -> Result<String, u16> {
+pub(crate) fn destination(cx: &Context<'_>, request: &Request) -> Result<String, u16> {
     let uri = Uri::parse(&request.uri).map_err(|_| 400_u16)?;
     if !matches!(uri.scheme.as_str(), "sip" | "sips") || !is_ours(cx, &uri) {
         return Ok(request.uri.clone());
@@ -40,7 +40,7 @@ fn is_ours(cx: &Context<'_>, uri: &Uri) -> bool {
 
 /// Step 4.k: where our INVITE goes, and its Route header fields. The rest of a trusted core node's Route comes
 /// first, then the configured core, then the destination itself.
-pub(super) fn next_hop(
+pub(crate) fn next_hop(
     cx: &Context<'_>,
     from: &Peer,
     request: &Request,

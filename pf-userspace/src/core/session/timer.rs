@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Session, Work,
     context::Context,
+    groups::GroupEnd,
     leg::{Close, F, LegNo, LegState, OwedAck},
+    storing::Then,
 };
 use crate::core::{
     Time,
@@ -161,7 +163,11 @@ impl Session {
             LegRole::Device => self.hang_up(cx, no, None, Close::Expired),
             // Steps 1, 3: BYE to each connected client. Step 5: BYE to the other CPM entity.
             // Step 6: media goes with the answer to each BYE.
-            LegRole::Far | LegRole::Originator => self.end(cx, None, Close::Expired),
+            LegRole::Far | LegRole::Originator => {
+                self.ending = true;
+                // Step 2: the store comes first.
+                self.store_before(cx, GroupEnd::Expired, None, Then::Expire);
+            }
         }
     }
 

@@ -157,7 +157,7 @@ impl Headers {
     }
 }
 
-/// A request. Its header fields hold no Content-Length: the writer makes it from the body.
+/// A request. Whatever its header fields say of Content-Length, the writer makes the number from the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The method.
@@ -170,7 +170,7 @@ pub struct Request {
     pub body: Bytes,
 }
 
-/// A response. Its header fields hold no Content-Length: the writer makes it from the body.
+/// A response. Whatever its header fields say of Content-Length, the writer makes the number from the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The status code, 100 to 699.

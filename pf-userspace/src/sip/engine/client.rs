@@ -59,6 +59,8 @@ pub(super) struct StoredAck {
 pub(super) struct Client {
     pub(super) tx: Option<ClientTx>,
     pub(super) method: Method,
+    /// It is passed on for somebody else: the end of our branch, by which a loop is known.
+    pub(super) forwarded: Option<Box<str>>,
     pub(super) state: State,
     pub(super) request: Request,
     pub(super) routes: VecDeque<Route>,
@@ -133,8 +135,13 @@ impl Engine {
     }
 
     fn send_first(&mut self, now: Instant, id: ClientId, opened: Opened) {
-        let branch: Box<str> = format!("z9hG4bK{}{:x}", self.random.hex(8), id.0).into();
+        let mut branch = format!("z9hG4bK{}{:x}", self.random.hex(8), id.0);
         let Some(client) = self.clients.get_mut(&id) else { return };
+        if let Some(mark) = &client.forwarded {
+            branch.push('.');
+            branch.push_str(mark);
+        }
+        let branch: Box<str> = branch.into();
         self.branches.remove(&(std::mem::take(&mut client.branch), false));
         client.via = via(&opened, &branch);
         client.octets = write::request(&client.request, &client.via);
@@ -267,6 +274,10 @@ impl Engine {
             State::Resolving | State::Completed => return self.counters.stray_responses.add(),
         }
         let Some(client) = self.clients.get_mut(&id) else { return };
+        if let (Some(tx), Some(_)) = (client.tx, &client.forwarded) {
+            // Who asked acknowledges them, each time (RFC 6026 section 7.2).
+            return self.events.push(SipEvent::Response { tx, from, response });
+        }
         if client.forks.contains(&to_tag) {
             self.counters.retransmissions_in.add();
             let stored = client.acks.iter().find(|a| a.to_tag == to_tag).map(|a| (a.way, a.octets.clone()));
@@ -381,6 +392,7 @@ impl Client {
         Client {
             tx,
             method: request.method,
+            forwarded: None,
             state: State::Resolving,
             request,
             routes: VecDeque::new(),

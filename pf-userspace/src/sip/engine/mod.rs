@@ -10,6 +10,7 @@
 mod ack;
 mod cancel;
 mod client;
+mod forward;
 mod server;
 mod timers;
 

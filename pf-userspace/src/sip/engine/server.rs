@@ -40,7 +40,7 @@ impl ServerKey {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// Nothing answered yet.
     Trying,
     /// A 1xx sent.
@@ -68,20 +68,20 @@ pub(super) struct Server {
     merge_key: Option<Box<str>>,
     /// The source, where it is not trusted.
     source: Option<IpAddr>,
-    invite: bool,
-    state: State,
+    pub(super) invite: bool,
+    pub(super) state: State,
     /// The core has sent a 1xx.
-    progress: bool,
-    reply: Way,
-    stamp: Headers,
+    pub(super) progress: bool,
+    pub(super) reply: Way,
+    pub(super) stamp: Headers,
     /// Tag for our To where the core gives none.
     tag: String,
     /// The response to send again.
-    last: Option<Bytes>,
+    pub(super) last: Option<Bytes>,
     pub(super) successes: Vec<Success>,
     interval: Duration,
     cancelled: bool,
-    deadlines: Deadlines,
+    pub(super) deadlines: Deadlines,
 }
 
 impl Engine {
@@ -268,35 +268,36 @@ impl Engine {
                 server.successes.push(Success { key: key.clone(), acked: false, octets: octets.clone() });
                 self.acks.insert(key, tx);
             }
-            (true, _) => {
-                // A stranger who has heard nothing yet repeats the INVITE and so asks again for a lost response.
-                // Repeating it unasked would multiply what a forged source address costs its owner.
-                let asks_again = server.source.is_some() && server.state == State::Trying;
-                server.state = State::Completed;
-                server.interval = t1;
-                let again = !server.reply.is_reliable() && !asks_again;
-                server.deadlines.again = again.then(|| now + t1);
-                server.deadlines.end = Some(now + t64);
-                server.last = Some(octets.clone());
-            }
-            (false, _) => {
-                if server.reply.is_reliable() {
-                    // Nothing comes again that would have to be absorbed (timer J is zero).
-                    let way = server.reply;
-                    self.remove_server(tx);
-                    return self.send(way, octets, None);
-                }
-                server.state = State::Completed;
-                server.deadlines.again = None;
-                server.deadlines.end = Some(now + t64);
-                server.last = Some(octets.clone());
-            }
+            _ => return self.last_response(now, tx, octets),
         }
         self.timers.arm(Owner::Server(tx), &mut server.deadlines);
         let way = server.reply;
-        if matches!(server.state, State::Completed) {
-            server.stamp = Headers::default();
+        self.send(way, octets, None);
+    }
+
+    /// Sends a final response, for an INVITE other than 2xx.
+    pub(super) fn last_response(&mut self, now: Instant, tx: ServerTx, octets: Bytes) {
+        let Some(server) = self.servers.get_mut(&tx) else { return };
+        let way = server.reply;
+        if server.invite {
+            // A stranger who has heard nothing yet repeats the INVITE and so asks again for a lost response.
+            // Repeating it unasked would multiply what a forged source address costs its owner.
+            let asks_again = server.source.is_some() && server.state == State::Trying;
+            server.interval = self.settings.t1;
+            let again = !way.is_reliable() && !asks_again;
+            server.deadlines.again = again.then(|| now + server.interval);
+        } else if way.is_reliable() {
+            // Nothing comes again that would have to be absorbed (timer J is zero).
+            self.remove_server(tx);
+            return self.send(way, octets, None);
+        } else {
+            server.deadlines.again = None;
         }
+        server.state = State::Completed;
+        server.deadlines.end = Some(now + self.settings.t64());
+        server.last = Some(octets.clone());
+        server.stamp = Headers::default();
+        self.timers.arm(Owner::Server(tx), &mut server.deadlines);
         self.send(way, octets, None);
     }
 

@@ -17,6 +17,7 @@ pub(crate) fn user(name: &str) -> User {
         addresses: vec![format!("sip:{name}@example.org"), format!("tel:+1-555-{name}")],
         username: name.to_owned(),
         password: format!("{name}'s"),
+        preferences: Default::default(),
     }
 }
 
@@ -40,6 +41,7 @@ pub(crate) fn config() -> CoreConfig {
         secret: [1; 32],
         users: vec![user("ann"), user("bob")],
         digest: DigestAlgorithm::ALL.to_vec(),
+        store: None,
     }
 }
 

@@ -34,6 +34,7 @@ fn any_address_of_a_barred_user_is_barred() {
         addresses: addresses.map(str::to_owned).to_vec(),
         username: addresses[0].to_owned(),
         password: "secret".to_owned(),
+        preferences: Default::default(),
     };
     for (barred, status) in
         [("tel:+1555100", Some(403)), ("sips:ann@example.org;user=phone", Some(403)), ("tel:+1555200", None)]
@@ -59,6 +60,7 @@ fn an_invite_costs_the_same_with_many_users() {
             username: address.clone(),
             addresses: vec![address],
             password: "secret".to_owned(),
+            preferences: Default::default(),
         };
         let mut w = World::configured(|config| {
             config.policy.barred = (0..others).map(named).collect();
@@ -428,6 +430,7 @@ fn the_route_of_the_core_is_followed_and_a_clients_is_not() {
             addresses: vec!["sip:ann@example.org".to_owned()],
             username: "ann".to_owned(),
             password: "secret".to_owned(),
+            preferences: Default::default(),
         }];
     });
     let tx = w.receive_from("10.1.0.1:5060", received);
@@ -477,7 +480,7 @@ fn an_invite_that_cannot_be_served_is_refused_with_the_right_status() {
 #[test]
 fn sessions_have_a_cap() {
     let mut w = World::new();
-    w.shard.limit(Limits { sessions: 1 });
+    w.shard.limit(Limits { sessions: 1, ..Limits::default() });
     w.invite();
     let mut second = invite();
     second.headers.set("Call-ID", "call-2");

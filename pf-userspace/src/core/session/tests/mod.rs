@@ -9,6 +9,7 @@ mod invitation;
 mod modification;
 mod passing;
 mod property;
+mod storing;
 mod timer;
 
 use std::{
@@ -28,6 +29,7 @@ use crate::core::{
     policy::Policy,
     shard::Limits,
     sip::{Method, NameAddr, Request, Response},
+    store::{Order, Outcome, StoreConfig, StoreError, Uid},
 };
 
 const ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.session";
@@ -87,6 +89,25 @@ impl World {
         World::configured(|config| change(&mut config.policy))
     }
 
+    /// A world with a store, whose users want their history recorded.
+    fn recording() -> World {
+        World::configured(|config| {
+            config.policy.allow_offline_storage = true;
+            config.store = Some(StoreConfig { wait: Duration::from_secs(5) });
+        })
+    }
+
+    /// The devices take part in group sessions as well.
+    fn register_for_groups(&mut self) {
+        let tags = TAG.replace(
+            "cpm.session\"",
+            "cpm.session,urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.session.group\"",
+        );
+        for device in ["a", "b", "c"] {
+            self.register(device, "CPM-client/OMA2.2", &tags);
+        }
+    }
+
     fn configured(change: impl FnOnce(&mut CoreConfig)) -> World {
         let mut world = World::empty(change);
         for device in ["a", "b", "c"] {
@@ -114,6 +135,7 @@ impl World {
             secret: [7; 32],
             users: Vec::new(),
             digest: DigestAlgorithm::ALL.to_vec(),
+            store: None,
         };
         change(&mut config);
         World {
@@ -208,6 +230,26 @@ impl World {
             request.headers.push("Reason", reason);
         }
         self.event(Event::Sip(SipEvent::Cancelled { tx, request }));
+    }
+
+    /// The first order to the store that no test line has looked at yet.
+    fn order(&mut self) -> Order {
+        let found = self.said.iter().position(|c| matches!(c, Command::Store(_)));
+        let Some(at) = found else { panic!("nothing is to be stored, but {:#?}", self.said) };
+        match self.said.remove(at) {
+            Command::Store(order) => order,
+            _ => unreachable!(),
+        }
+    }
+
+    /// The store has the object under this UID.
+    fn stored(&mut self, order: &Order, uid: u32) {
+        let stored = Ok(Uid(uid.try_into().unwrap()));
+        self.event(Event::Store(Outcome { id: order.id, stored }));
+    }
+
+    fn not_stored(&mut self, order: &Order, error: StoreError) {
+        self.event(Event::Store(Outcome { id: order.id, stored: Err(error) }));
     }
 
     fn leg_down(&mut self, name: &str, reason: LegDown) {
@@ -316,7 +358,7 @@ impl World {
                     };
                     format!("{how} as {}", remote.path.join(" "))
                 }
-                Command::Sip(_) => unreachable!(),
+                Command::Sip(_) | Command::Store(_) => unreachable!(),
             })
             .collect()
     }
@@ -335,14 +377,22 @@ impl World {
 
     /// UE-A invites FAR; the INVITE has gone out.
     fn invite(&mut self) -> (ServerTx, Out) {
-        let tx = self.receive(invite());
+        self.invite_with(invite())
+    }
+
+    fn invite_with(&mut self, invite: Request) -> (ServerTx, Out) {
+        let tx = self.receive(invite);
         let far = self.request(Method::Invite);
         (tx, far)
     }
 
     /// UE-A and FAR have a session, ACKed; what was sent to devices is still to be looked at.
     fn answered(&mut self) -> Call {
-        let (tx, far) = self.invite();
+        self.answered_with(invite())
+    }
+
+    fn answered_with(&mut self, request: Request) -> Call {
+        let (tx, far) = self.invite_with(request);
         self.reply(&far, far_ok(&far));
         let ok = self.response(tx);
         assert_eq!(ok.status, 200);
@@ -469,6 +519,13 @@ fn invite() -> Request {
         ],
     );
     invite.body = sdp(1, &chat("10.1.0.1", "aaaaaaaa", "actpass")).into();
+    invite
+}
+
+/// UE-A's INVITE of a group session.
+fn group_invite() -> Request {
+    let mut invite = invite();
+    invite.headers.set("P-Preferred-Service", ICSI_G);
     invite
 }
 

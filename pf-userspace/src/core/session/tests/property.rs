@@ -17,6 +17,7 @@ enum Step {
     Pass { seconds: u64 },
     Reply { to: usize, status: u16, described: bool },
     ShutDown,
+    Stored { of: usize, fine: bool },
     Unanswered { to: usize },
 }
 
@@ -34,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         9 => (0..8_usize, status, any::<bool>())
             .prop_map(|(to, status, described)| Step::Reply { to, status, described: described || status == 200 }),
         1 => Just(Step::ShutDown),
+        2 => (0..3_usize, any::<bool>()).prop_map(|(of, fine)| Step::Stored { of, fine }),
         1 => (0..8_usize).prop_map(|to| Step::Unanswered { to }),
     ]
 }
@@ -54,25 +56,31 @@ struct Wire {
     opened: BTreeSet<u64>,
     established: BTreeSet<String>,
     ended: BTreeSet<String>,
+    /// Orders to the store without outcome.
+    orders: Vec<Order>,
 }
 
 impl Wire {
-    fn new() -> Wire {
-        let mut w = World::new();
+    /// A session, of a group or not, recorded or not.
+    fn new(group: bool, recorded: bool) -> Wire {
+        let mut w = if recorded { World::recording() } else { World::new() };
+        w.register_for_groups();
         w.said.clear();
-        let tx = w.receive(invite());
+        let invite = if group { group_invite() } else { invite() };
+        let tx = w.receive(invite.clone());
         let mut wire = Wire {
             w,
             invite: tx,
             open: Vec::new(),
             asked: [(tx, 0)].into(),
             unacked: Vec::new(),
-            invites: [(tx, invite())].into(),
+            invites: [(tx, invite)].into(),
             peers: Vec::new(),
             legs: BTreeSet::new(),
             opened: BTreeSet::new(),
             established: BTreeSet::new(),
             ended: BTreeSet::new(),
+            orders: Vec::new(),
         };
         wire.listen();
         wire
@@ -105,6 +113,10 @@ impl Wire {
                     }
                 }
                 Command::Sip(SipCommand::Ack { .. } | SipCommand::Cancel { .. }) => {}
+                Command::Store(order) => self.orders.push(order),
+                Command::Sip(SipCommand::Forward(forward)) => {
+                    panic!("a B2BUA passes nothing on: {forward:?}")
+                }
                 Command::Media(MediaCommand::OpenStream { stream, .. }) => {
                     assert!(self.opened.insert(stream.0));
                 }
@@ -199,6 +211,14 @@ impl Wire {
                 self.w.reply(&out, response);
             }
             Step::ShutDown => self.w.shut_down(),
+            Step::Stored { of, fine } if *of < self.orders.len() => {
+                let order = self.orders.remove(*of);
+                if *fine {
+                    self.w.stored(&order, 1);
+                } else {
+                    self.w.not_stored(&order, StoreError::Full);
+                }
+            }
             Step::Unanswered { to } if *to < self.open.len() => {
                 let out = self.open.remove(*to);
                 self.w.unanswered(&out);
@@ -207,6 +227,7 @@ impl Wire {
             | Step::AckMissing { .. }
             | Step::Ask { .. }
             | Step::Reply { .. }
+            | Step::Stored { .. }
             | Step::Unanswered { .. } => {}
         }
         self.listen();
@@ -224,9 +245,10 @@ proptest! {
     #[test]
     fn any_order_of_events_ends_with_nothing_left(
         answered in any::<bool>(),
+        (group, recorded) in any::<(bool, bool)>(),
         steps in prop::collection::vec(step(), 0..60),
     ) {
-        let mut wire = Wire::new();
+        let mut wire = Wire::new(group, recorded);
         if answered {
             let yes = Step::Reply { to: 0, status: 200, described: true };
             for step in [yes.clone(), Step::Ack { of: 0 }, yes.clone(), yes] {

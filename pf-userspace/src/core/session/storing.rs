@@ -1,0 +1,224 @@
+//! Clauses 8.5 and 8.5.2: what a session has recorded in the message store, and what waits for it. The record begins
+//! after the 200 to the originating device (clause 8.2.2.1, 200 OK step 7); it is completed before the session ends
+//! towards the served client (clauses 8.2.2.3 and 8.2.2.4). Whatever the store does or does not do, the session
+//! goes on.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Session,
+    context::Context,
+    groups::GroupEnd,
+    leg::{A, Close, F},
+};
+use crate::core::{
+    Time,
+    store::{Body, Folder, GroupState, Object, Order, OrderId, Outcome, SessionEnd, SessionInfo, Uid},
+};
+
+/// How far the record of a session is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Storing {
+    /// The originating device has its 200: there is a session to record.
+    begun: bool,
+    /// Everything was ordered.
+    completed: bool,
+    /// How the client leaves, and its Reason, while the far end's answer to that is waited for.
+    leaving: Option<(GroupEnd, Option<String>)>,
+    /// What is waited for.
+    wait: Option<Wait>,
+    /// What Message-UID says in the BYEs of an expired session.
+    pub(super) message_uid: Option<Uid>,
+}
+
+/// Orders that hold a step up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Wait {
+    orders: BTreeSet<OrderId>,
+    /// The one of these that Message-UID names.
+    group_state: Option<OrderId>,
+    /// The session goes on at this time in any case.
+    until: Time,
+    then: Then,
+}
+
+/// The step that comes after the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Then {
+    /// The 200 to the client's BYE (clause 8.2.2.3 step 1.e.iii).
+    Answer,
+    /// The BYEs after a session timer expired (clause 8.2.2.4 step 3).
+    Expire,
+    /// BYE to the served client and the connected devices (clause 8.2.2.3 step 2.c).
+    HangUp {
+        /// Its Reason.
+        reason: Option<String>,
+    },
+}
+
+impl Storing {
+    /// The client leaves; the record is completed when the far end has answered.
+    pub(super) fn leaves(&mut self, end: GroupEnd, reason: Option<&str>) {
+        self.leaving = Some((end, reason.map(str::to_owned)));
+    }
+
+    /// When the session goes on without the store, where it waits for one.
+    pub(super) fn until(&self) -> Option<Time> {
+        self.wait.as_ref().map(|wait| wait.until)
+    }
+
+    /// The orders whose outcome matters to the session.
+    pub(super) fn orders(&self) -> impl Iterator<Item = OrderId> {
+        self.wait.iter().flat_map(|wait| wait.orders.iter().copied())
+    }
+}
+
+impl Session {
+    /// Clause 8.2.2.1, 200 OK step 7: the 200 was sent; the record begins.
+    pub(super) fn begin_record(&mut self, cx: &mut Context<'_>) {
+        self.storing.begun = true;
+        if !self.is_recorded(cx) {
+            return;
+        }
+        let header = |name| self.invitation.headers.get(name).map(str::to_owned);
+        let info = SessionInfo {
+            from: self.invitation.user.clone(),
+            to: self.invitation.destination.clone(),
+            group: self.invitation.group,
+            subject: header("Subject"),
+            in_reply_to: header("InReplyTo-Contribution-ID"),
+        };
+        self.order(cx, Body::SessionInfo(info));
+    }
+
+    /// The session ends: completes its record and then goes on with `then`, at once where nothing is to be stored.
+    pub(super) fn store_before(
+        &mut self,
+        cx: &mut Context<'_>,
+        end: GroupEnd,
+        reason: Option<&str>,
+        then: Then,
+    ) {
+        if self.storing.wait.is_some() {
+            return;
+        }
+        let ordered = self.complete_record(cx, end, reason);
+        if ordered.0.is_empty() {
+            return self.after_store(cx, then);
+        }
+        self.wait_for_store(cx, ordered, then);
+    }
+
+    /// Does the 200 to the client's BYE wait for the store? The record is completed if it is not yet.
+    pub(super) fn answer_waits_for_store(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some((end, reason)) = self.storing.leaving.take() {
+            let ordered = self.complete_record(cx, end, reason.as_deref());
+            if !ordered.0.is_empty() {
+                self.wait_for_store(cx, ordered, Then::Answer);
+            }
+        }
+        self.storing.wait.is_some()
+    }
+
+    fn wait_for_store(
+        &mut self,
+        cx: &Context<'_>,
+        (orders, group_state): (BTreeSet<OrderId>, Option<OrderId>),
+        then: Then,
+    ) {
+        let until = cx.now + cx.store_wait();
+        self.storing.wait = Some(Wait { orders, group_state, until, then });
+    }
+
+    /// Clause 8.5.2: orders what completes the record, once: of a group session the Group State Object (AMB-17), of
+    /// any the end. Gives the orders, and the one of the Group State Object.
+    pub(super) fn complete_record(
+        &mut self,
+        cx: &mut Context<'_>,
+        end: GroupEnd,
+        reason: Option<&str>,
+    ) -> (BTreeSet<OrderId>, Option<OrderId>) {
+        if !self.storing.begun || std::mem::replace(&mut self.storing.completed, true) {
+            return (BTreeSet::new(), None);
+        }
+        self.group_ended(cx, end);
+        if !self.is_recorded(cx) {
+            return (BTreeSet::new(), None);
+        }
+        let group_state = self.invitation.group.then(|| {
+            let state = GroupState {
+                last_focus_session_id: self.legs[F].dialog.target.clone(),
+                participants: Vec::new(),
+                restartable: end.restartable(),
+            };
+            self.order(cx, Body::GroupState(state))
+        });
+        let lasted_seconds = cx.now.saturating_since(self.started).as_secs();
+        let last = SessionEnd { reason: reason.map(str::to_owned), lasted_seconds };
+        let last = self.order(cx, Body::SessionEnd(last));
+        (group_state.into_iter().chain([last]).collect(), group_state)
+    }
+
+    /// Is the history of this session recorded? Asked anew at each step, as each step of the clause does.
+    fn is_recorded(&self, cx: &Context<'_>) -> bool {
+        cx.config.store.is_some() && cx.preferences.of(&self.invitation.user).allow_offline_storage
+    }
+
+    /// Is there a record that is still to be completed, so that ending will take some time?
+    pub(super) fn has_open_record(&self, cx: &Context<'_>) -> bool {
+        self.storing.begun && !self.storing.completed && self.is_recorded(cx)
+    }
+
+    /// Orders one object of this session.
+    pub(super) fn order(&self, cx: &mut Context<'_>, body: Body) -> OrderId {
+        let name = |header| {
+            let value = self.invitation.headers.get(header);
+            value.unwrap_or(&self.legs[A].dialog.call_id).to_owned()
+        };
+        let folder = Folder { conversation: name("Conversation-ID"), session: name("Contribution-ID") };
+        let object = Object { user: self.invitation.user.clone(), folder, at: cx.now, body };
+        let id = cx.ids.order();
+        cx.store(Order { id, object });
+        id
+    }
+
+    /// What became of an order.
+    pub(super) fn stored(&mut self, cx: &mut Context<'_>, outcome: &Outcome) {
+        let Some(wait) = self.storing.wait.as_mut() else { return };
+        if !wait.orders.remove(&outcome.id) {
+            return;
+        }
+        if wait.group_state == Some(outcome.id) && wait.then == Then::Expire {
+            self.storing.message_uid = outcome.stored.as_ref().ok().copied();
+        }
+        if wait.orders.is_empty() {
+            self.stop_waiting(cx);
+        }
+    }
+
+    /// The store has been waited for long enough.
+    pub(super) fn store_due(&mut self, cx: &mut Context<'_>) {
+        let Some(wait) = self.storing.wait.as_ref().filter(|wait| wait.until <= cx.now) else { return };
+        cx.counters.late += wait.orders.len() as u64;
+        self.stop_waiting(cx);
+    }
+
+    fn stop_waiting(&mut self, cx: &mut Context<'_>) {
+        if let Some(wait) = self.storing.wait.take() {
+            self.after_store(cx, wait.then);
+        }
+    }
+
+    fn after_store(&mut self, cx: &mut Context<'_>, then: Then) {
+        match then {
+            Then::Answer => self.say_farewell(cx),
+            Then::Expire => self.end(cx, None, Close::Expired),
+            Then::HangUp { reason } => {
+                self.hang_up(cx, A, reason.as_deref(), Close::Ended);
+                self.devices_leave(cx, reason.as_deref());
+            }
+        }
+    }
+}
