@@ -194,6 +194,9 @@ impl Worker {
                     self.read(id);
                 }
             }
+            if let Some(splice) = &mut self.splice {
+                splice.before_timers(self.now, &mut self.switch);
+            }
             self.switch.tick(self.now);
             self.settle_down();
             self.splice_arm();
@@ -280,7 +283,7 @@ impl Worker {
                 }
                 Ok(Order::Snapshot(reply)) => {
                     if let Some(splice) = &mut self.splice {
-                        splice.read_log(self.now, &mut self.switch);
+                        splice.refresh(self.now, &mut self.switch);
                     }
                     let mut legs = self.switch.snapshot();
                     if let Some(splice) = &mut self.splice {

@@ -101,6 +101,7 @@ impl Switch {
             block: None,
             relearned: 0,
             kernel: super::KernelCounters::default(),
+            asked: None,
         });
         self.plan_changed(stream);
         self.leg_keys.insert(key, id);

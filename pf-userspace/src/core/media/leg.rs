@@ -76,6 +76,8 @@ pub struct Leg {
     pub(super) relearned: u8,
     /// SENDs that the kernel programs carried.
     pub(super) kernel: super::KernelCounters,
+    /// Since when copies of the kernel programs wait for an answer of the device.
+    pub(super) asked: Option<Time>,
 }
 
 impl Leg {

@@ -199,6 +199,8 @@ pub struct KernelCounters {
     pub sends_in: u64,
     /// Sent to the peer.
     pub sends_out: u64,
+    /// Of a device: answers to these.
+    pub answers: u64,
 }
 
 /// Session-ids are our own random text: a quick hash needs no key.

@@ -61,6 +61,7 @@ impl Switch {
             return;
         };
         if leg.role == LegRole::Device && leg.kernel.sends_out > 0 {
+            leg.answered(self.now, 1);
             match code {
                 200 => leg.counters.ok += 1,
                 _ => leg.counters.errors += 1,

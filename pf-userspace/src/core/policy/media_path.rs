@@ -70,6 +70,10 @@ mod tests {
         ] {
             assert_eq!(media_path(&policy, &nothing, false), Some(reason));
         }
-        assert_eq!(media_path(&Policy::default(), &nothing, false), Some(Reason::Operator), "as it always was");
+        assert_eq!(
+            media_path(&Policy::default(), &nothing, false),
+            Some(Reason::Operator),
+            "as it always was"
+        );
     }
 }

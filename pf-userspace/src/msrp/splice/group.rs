@@ -110,7 +110,7 @@ impl Splice {
     ) -> Result<(), Why> {
         let mut numbers = Vec::with_capacity(plan.legs.len());
         for leg in &plan.legs {
-            numbers.push(self.register(now, sockets, leg.conn)?);
+            numbers.push(self.register(sockets, leg.conn)?);
         }
         let mut legs = Vec::with_capacity(plan.legs.len());
         let written = self.write_legs(&plan, &numbers, &mut legs);
@@ -150,7 +150,7 @@ impl Splice {
         Ok(())
     }
 
-    fn register(&mut self, now: Time, sockets: &[Option<Socket>], conn: ConnId) -> Result<u32, Why> {
+    fn register(&mut self, sockets: &[Option<Socket>], conn: ConnId) -> Result<u32, Why> {
         if let Some(number) = self.number(conn) {
             return Ok(number);
         }
@@ -158,10 +158,7 @@ impl Splice {
         let socket = socket.filter(|s| !s.ended && !s.closing).ok_or(Why::Closing)?;
         let registered = self.path.register(socket.stream.as_fd()).map_err(|error| match error {
             RegisterError::Busy => Why::Settling,
-            RegisterError::Full => {
-                self.forget_oldest(now);
-                Why::TableFull
-            }
+            RegisterError::Full => Why::TableFull,
             RegisterError::Unsupported(why) => {
                 tracing::debug!(peer = ?socket.peer, why, "a connection stays in userspace");
                 Why::Connection
@@ -263,6 +260,9 @@ impl Splice {
         self.quiesce(now, switch, group);
         let members = self.members(group);
         self.take(now, switch, &members);
+        for conn in members.iter().filter_map(|number| self.line(*number)?.conn).collect::<Vec<_>>() {
+            self.count_answers(now, switch, conn);
+        }
         let Some(group) = self.groups.try_remove(group) else { return };
         for leg in group.legs {
             self.path.drop_leg(leg);

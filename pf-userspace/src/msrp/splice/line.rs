@@ -75,6 +75,8 @@ pub(super) struct Line {
     pub(super) armed_at: u32,
     /// The last look at it.
     pub(super) seen: ControlRow,
+    /// Consumed messages and octets that were counted, of a device.
+    pub(super) counted: (u64, u64),
     /// How often it left the fast path, in either role, by cause.
     pub(super) left: Vec<(Cause, u64)>,
     /// Why it is slow now.
@@ -103,6 +105,7 @@ impl Line {
             wait: Duration::ZERO,
             armed_at: 0,
             seen: ControlRow::default(),
+            counted: (0, 0),
             left: Vec::new(),
             why: Why::New,
         }

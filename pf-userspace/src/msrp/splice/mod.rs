@@ -63,8 +63,6 @@ pub(super) struct Splice {
     pressing: Vec<ConnId>,
     /// Connections whose stream is broken beyond repair.
     broken: Vec<ConnId>,
-    /// Closed lines, the oldest first, and when they may be forgotten.
-    graves: std::collections::VecDeque<(Time, u32)>,
     /// Room for what is read from the log.
     inbox: Vec<(LogHeader, Vec<u8>)>,
     /// Room for a batch.
@@ -95,7 +93,6 @@ impl Splice {
             pace: Pace::default(),
             pressing: Vec::new(),
             broken: Vec::new(),
-            graves: Default::default(),
             inbox: Vec::new(),
             rows: Vec::new(),
             faults: Default::default(),

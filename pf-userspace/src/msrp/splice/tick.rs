@@ -30,11 +30,6 @@ impl Pace {
     pub(super) fn loosen(&mut self, now: Time, numbers: &[u32]) {
         self.loose.extend(numbers.iter().map(|number| (*number, now + BUSY)));
     }
-
-    pub(super) fn bury(&mut self, number: u32) {
-        self.loose.retain(|(known, _)| *known != number);
-        self.taking.retain(|known| *known != number);
-    }
 }
 
 impl Splice {
@@ -58,7 +53,6 @@ impl Splice {
 
     /// Looks at what has traffic, if it is time.
     pub(super) fn tick(&mut self, now: Time, switch: &mut Switch) {
-        self.forget_graves(now);
         if !self.pace.awake || now < self.pace.next {
             return;
         }
@@ -119,7 +113,6 @@ impl Splice {
         let tick = self.pace.awake.then_some(self.pace.next);
         let wants = self.wanting.iter().filter_map(|group| Some(self.groups.get(*group)?.again)).min();
         let later = self.later.iter().map(|later| later.at).min();
-        let grave = self.graves.front().map(|(at, _)| *at);
-        tick.into_iter().chain(wants).chain(later).chain(grave).min()
+        tick.into_iter().chain(wants).chain(later).min()
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Splice;
 use crate::core::{
-    media::{LegPath, LegSnapshot, Switch, Why},
+    media::{ConnId, LegPath, LegSnapshot, Switch, Why},
     time::Time,
 };
 
@@ -29,6 +29,37 @@ pub struct PathView {
 }
 
 impl Splice {
+    /// Enters what the programs dropped of the answers of a device.
+    pub(super) fn count_answers(&mut self, now: Time, switch: &mut Switch, conn: ConnId) {
+        let Some(number) = self.number(conn) else { return };
+        let Some((group, place)) = self.line(number).and_then(|line| line.group) else { return };
+        let leg = self.groups.get(group).and_then(|known| known.plan.legs.get(place));
+        if leg.is_none_or(|leg| leg.answer_to.is_some()) {
+            return;
+        }
+        let (Ok(slot), Some(line)) = (self.path.slot(number), self.line_mut(number)) else { return };
+        let all = (slot.counts.consumed, slot.counts.consumed_octets);
+        let (answers, octets) = std::mem::replace(&mut line.counted, all);
+        switch.absorbed(now, conn, all.0.saturating_sub(answers), all.1.saturating_sub(octets));
+    }
+
+    /// Before timers are looked at: which devices have answered?
+    pub(in crate::msrp) fn before_timers(&mut self, now: Time, switch: &mut Switch) {
+        if switch.deadline().is_some_and(|deadline| deadline <= now) {
+            for conn in switch.asked() {
+                self.count_answers(now, switch, conn);
+            }
+        }
+    }
+
+    /// What the log and the counters have, for a view.
+    pub(in crate::msrp) fn refresh(&mut self, now: Time, switch: &mut Switch) {
+        self.read_log(now, switch);
+        for conn in switch.asked() {
+            self.count_answers(now, switch, conn);
+        }
+    }
+
     /// Completes what the switch says of its legs.
     pub(in crate::msrp) fn complete(&mut self, switch: &mut Switch, legs: &mut [LegSnapshot]) {
         for leg in legs {

@@ -74,7 +74,7 @@ impl Switch {
             if let Some(leg) = self.legs.get_mut(*to) {
                 leg.counters.sends_out += 1;
                 leg.counters.octets_out += (rest + leg.request_lines.len()) as u64;
-                leg.kernel.sends_out += 1;
+                leg.copied(now);
             }
             if primary {
                 self.await_answer(now, carried, &head.transaction, *to);

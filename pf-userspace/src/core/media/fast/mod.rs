@@ -13,6 +13,7 @@
 mod carried;
 mod moment;
 mod plan;
+mod silence;
 mod view;
 mod why;
 

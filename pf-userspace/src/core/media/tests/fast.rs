@@ -148,6 +148,27 @@ fn answers_of_the_primary_are_awaited_as_ever() {
 }
 
 #[test]
+fn a_device_that_never_answers_copies_of_the_kernel_is_silent() {
+    let mut world = quartet(9, Limits::default());
+    world.ends[2].1.answers = false;
+    let b = world.ends[3].0;
+    say(&mut world, 0, 10, 1, b"hello");
+    assert!(program(&mut world, 0, false));
+    settle(&mut world);
+    // The programs have counted what the other device answered.
+    assert_eq!(world.switch.asked().len(), 2);
+    world.switch.absorbed(world.now, b, 1, 100);
+    assert_eq!(world.switch.asked(), [world.ends[2].0]);
+    world.pass(SECOND * 29);
+    assert_eq!(world.switch.snapshot().len(), 4);
+    world.pass(SECOND);
+    let silent =
+        |e: &MediaEvent| matches!(e, MediaEvent::LegDown { leg, reason: LegDown::Silent, .. } if leg.0 == 13);
+    assert!(world.events.iter().any(silent), "{:?}", world.events);
+    assert_eq!(world.switch.snapshot().len(), 3);
+}
+
+#[test]
 fn answers_that_would_go_astray_keep_a_connection_in_userspace() {
     let mut world = quartet(3, Limits::default());
     let (a, f, b) = (world.ends[0].0, world.ends[1].0, world.ends[3].0);
