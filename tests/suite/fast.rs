@@ -38,5 +38,6 @@ pub(crate) fn shares(scene: &Scene) -> Result<(u64, u64)> {
 /// What an operator would look at.
 pub(crate) fn diagnosis(scene: &Scene) -> String {
     let view = |what| scene.pf.cli(&[what]).unwrap_or_default();
-    view("legs") + &view("stats") + &scene.pf.log()
+    let connections = scene.pf.cli(&["maps", "dump", "connections"]).unwrap_or_default();
+    view("legs") + &connections + &view("stats") + &scene.pf.log()
 }

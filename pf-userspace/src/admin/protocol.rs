@@ -12,6 +12,7 @@ use crate::{
         view::{DeviceView, GroupView, SessionView},
     },
     fastpath::{Attached, MapInfo, SourceRow},
+    msrp::ConnectionRow,
     store::Row,
 };
 
@@ -63,6 +64,8 @@ impl Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Query {
+    /// Connections in the tables of the fast path.
+    Connections,
     /// Registered devices.
     Devices,
     /// Group sessions that have ended.
@@ -130,6 +133,13 @@ pub struct Reply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "lowercase")]
 pub enum Answer {
+    /// Connections in the tables of the fast path.
+    Connections {
+        /// How many there are, shown or not.
+        total: usize,
+        /// As many as were asked for.
+        connections: Vec<ConnectionRow>,
+    },
     /// Registered devices.
     Devices {
         /// How many there are, shown or not.

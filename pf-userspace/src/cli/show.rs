@@ -43,6 +43,7 @@ fn json(answer: &Answer) -> anyhow::Result<String> {
         Answer::Devices { devices, .. } => pretty(devices),
         Answer::Error { message } => anyhow::bail!("pf answers: {message}"),
         Answer::Groups { groups, .. } => pretty(groups),
+        Answer::Connections { connections, .. } => pretty(connections),
         Answer::Guard { sources, .. } => pretty(sources),
         Answer::Legs { legs, .. } => pretty(legs),
         Answer::Maps { maps } => pretty(maps),
@@ -60,6 +61,10 @@ fn text(answer: &Answer) -> String {
         Answer::Error { message } => format!("{message}\n"),
         Answer::Groups { groups, .. } if groups.is_empty() => "no group session has ended\n".to_owned(),
         Answer::Groups { groups, .. } => groups_table(groups),
+        Answer::Connections { connections, .. } if connections.is_empty() => {
+            "the fast path knows no connections\n".to_owned()
+        }
+        Answer::Connections { connections, .. } => maps::connections_table(connections),
         Answer::Guard { sources, .. } if sources.is_empty() => "no sources\n".to_owned(),
         Answer::Guard { sources, .. } => maps::sources_table(sources),
         Answer::Legs { legs, .. } if legs.is_empty() => "no MSRP legs\n".to_owned(),
@@ -77,6 +82,7 @@ fn text(answer: &Answer) -> String {
 
 fn cut_short(answer: &Answer) -> Option<String> {
     let (shown, total) = match answer {
+        Answer::Connections { total, connections } => (connections.len(), *total),
         Answer::Devices { total, devices } => (devices.len(), *total),
         Answer::Groups { total, groups } => (groups.len(), *total),
         Answer::Guard { total, sources } => (sources.len(), *total),

@@ -143,7 +143,7 @@ fn fast_path(source: &mut Source<'_>, config: &Config) {
     if !config.datapath.log.is_power_of_two() {
         let near = config.datapath.log.next_power_of_two();
         let message = format!("{} is not a power of two", config.datapath.log);
-        source.note(Error, "datapath.log", message, &format!("{near} is one"));
+        source.note(Error, "datapath.log", message, format!("{near} is one"));
     }
 }
 

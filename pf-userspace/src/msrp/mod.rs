@@ -29,7 +29,7 @@ use mio::Waker;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 
-pub use self::splice::PathView;
+pub use self::splice::{ConnectionRow, PathView};
 use self::{directory::Directory, worker::Worker};
 pub use crate::core::media::{LegPath, LegSnapshot, LegState, Limits};
 use crate::{
@@ -79,6 +79,8 @@ enum Order {
     Command(MediaCommand),
     /// A name was resolved (or not).
     Resolved(connect::Resolved),
+    /// Report the connections of the in-kernel path, where there is one.
+    Connections(oneshot::Sender<Vec<ConnectionRow>>),
     /// Report the sums of the in-kernel path, where there is one.
     Path(oneshot::Sender<Option<PathView>>),
     /// Report all legs.
@@ -215,6 +217,15 @@ impl Relay {
         let (sender, receiver) = oneshot::channel();
         self.shared.seats.first()?.order(Order::Path(sender));
         receiver.await.ok().flatten()
+    }
+
+    /// The connections that the in-kernel path knows.
+    pub async fn connections(&self) -> Vec<ConnectionRow> {
+        let (sender, receiver) = oneshot::channel();
+        if let Some(seat) = self.shared.seats.first() {
+            seat.order(Order::Connections(sender));
+        }
+        receiver.await.unwrap_or_default()
     }
 
     /// Waits until a worker ends by itself, which none should: gives the reason. Its sessions are lost.

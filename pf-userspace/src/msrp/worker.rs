@@ -277,6 +277,12 @@ impl Worker {
                         self.gone(found.conn);
                     }
                 },
+                Ok(Order::Connections(reply)) => {
+                    let legs = self.switch.snapshot();
+                    let rows = self.splice.as_ref().map(|splice| splice.dump(&legs));
+                    // Whoever asked may have gone.
+                    let _ = reply.send(rows.unwrap_or_default());
+                }
                 Ok(Order::Path(reply)) => {
                     let path = self.splice.as_mut();
                     let _ = reply.send(path.map(|splice| splice.sums(self.now, &mut self.switch)));

@@ -51,6 +51,12 @@ impl Source for Views {
                 Some(core) => Answer::Groups { total: core.group_total, groups: core.groups },
                 None => stopping(),
             },
+            Query::Connections => {
+                let mut connections = self.shells.relay.connections().await;
+                let total = connections.len();
+                connections.truncate(rows);
+                Answer::Connections { total, connections }
+            }
             Query::Guard | Query::Maps | Query::Set => self.guard.answer(request).await,
             Query::Legs => {
                 let mut living = self.shells.relay.snapshot().await;

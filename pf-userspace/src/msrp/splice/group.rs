@@ -226,8 +226,7 @@ impl Splice {
         };
         let leave = |number: u32| ControlRow::new(Op::LeaveSource, number, 0, 0);
         let deadline = std::time::Instant::now() + PATIENCE;
-        loop {
-            let Ok(rows) = self.batch(fast(self).into_iter().map(leave)) else { break };
+        while let Ok(rows) = self.batch(fast(self).into_iter().map(leave)) {
             if rows.is_empty() {
                 self.put_back(rows);
                 return;

@@ -12,6 +12,7 @@
 
 mod arm;
 mod close;
+mod dump;
 mod group;
 mod line;
 mod look;
@@ -29,7 +30,7 @@ use pf_common::{
     splice::Cause,
 };
 
-pub use self::view::PathView;
+pub use self::{dump::ConnectionRow, view::PathView};
 use self::{group::Group, line::Line, tick::Pace};
 use super::worker::Socket;
 use crate::{

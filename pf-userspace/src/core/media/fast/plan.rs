@@ -75,9 +75,8 @@ impl Switch {
         if families.windows(2).any(|two| two[0] != two[1]) {
             return Err(Why::Families);
         }
-        for place in 0..legs.len() {
-            let any_type = self.types(&ids, &legs[place].targets)?;
-            legs[place].any_type = any_type;
+        for leg in &mut legs {
+            leg.any_type = self.types(&ids, &leg.targets)?;
         }
         Ok(Plan { legs })
     }
