@@ -56,8 +56,7 @@ pub fn claim(scratch: &mut Scratch, slot: *mut Slot, offer: u32) -> bool {
 /// Ends the work on the message that was claimed.
 #[inline(never)]
 pub fn finish(scratch: &Scratch, slot: *mut Slot) {
-    let (at, missed, generation) =
-        (scratch.segment.seq, scratch.work.missed, scratch.work.generation);
+    let (at, missed, generation) = (scratch.segment.seq, scratch.work.missed, scratch.work.generation);
     locked(slot, |slot| {
         if slot.generation == generation {
             slot.connection.finish(at, missed);

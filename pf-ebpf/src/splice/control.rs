@@ -4,9 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_loop};
 use pf_common::{
-    maps::{
-        ControlRow, Count, NO_CONNECTION, NOT_LEARNED, Op, ROWS, SCHEMA, Shared, Slot, Total,
-    },
+    maps::{ControlRow, Count, NO_CONNECTION, NOT_LEARNED, Op, ROWS, SCHEMA, Shared, Slot, Total},
     splice::{Cause, Connection},
 };
 
@@ -67,10 +65,7 @@ unsafe extern "C" fn row(number: u32, batch: *mut Batch) -> i64 {
         claim::bare_ack(scratch, slot);
         total(Total::BareAck, 1);
         let interface = scratch.link.interface;
-        if interface == 0
-            || send::ack_for_peer(skb, scratch).is_none()
-            || !send::send_clone(skb, interface)
-        {
+        if interface == 0 || send::ack_for_peer(skb, scratch).is_none() || !send::send_clone(skb, interface) {
             total(Total::HelperFailed, 1);
         }
     }

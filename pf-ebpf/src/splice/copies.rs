@@ -65,13 +65,8 @@ fn deliver(skb: Skb, scratch: &mut Scratch, number: u32) -> bool {
     let Some(slot) = CONNECTIONS.get_ptr_mut(leg.connection) else { return false };
     let work = &scratch.work;
     let len = work.start_len.wrapping_add(leg.out_block_len).wrapping_add(work.rest_len);
-    let message = Injected {
-        source: work.connection,
-        position: scratch.segment.seq,
-        taken: work.len,
-        len,
-        wire: 0,
-    };
+    let message =
+        Injected { source: work.connection, position: scratch.segment.seq, taken: work.len, len, wire: 0 };
     let cause = reserve(scratch, slot, message, leg.generation);
     if cause != Cause::Clear as u32 {
         return false;

@@ -84,6 +84,9 @@ fn decide(interface: u32, scratch: &mut Scratch, slot: *mut Slot) -> Option<From
         }
         scratch.moved = slot.connection.receive.delta;
         let link = &mut slot.link;
+        // The kernel socket has not seen the timestamps of what was consumed.
+        let newer = link.back != 0 && seq::after(link.stamp_recent, packet.stamp[1]);
+        scratch.echo = if newer { link.stamp_recent } else { packet.stamp[1] };
         (link.ethernet, link.class, link.hops) = (packet.ethernet, packet.class, packet.hops);
         link.interface = interface;
         if packet.stamped {

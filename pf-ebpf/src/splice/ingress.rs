@@ -14,12 +14,11 @@ use pf_common::{
 };
 
 use super::{
-    begins_anew,
-    claim, copies,
+    begins_anew, claim, copies,
     count::{add_at, count, total},
-    log, maps::{CONNECTIONS, FLOWS},
-    packet,
-    parse,
+    log,
+    maps::{CONNECTIONS, FLOWS},
+    packet, parse,
     rewrite::pass_up,
     scratch::{self, Scratch},
     send,
@@ -53,7 +52,8 @@ pub fn ingress(skb: Skb) -> i32 {
         (
             (&raw const (*slot).generation).read_volatile(),
             (&raw const (*slot).link.peer_scale).read_volatile(),
-            (&raw const (*slot).connection.source.mode).cast::<u32>().read_volatile() == SourceMode::Fast as u32,
+            (&raw const (*slot).connection.source.mode).cast::<u32>().read_volatile()
+                == SourceMode::Fast as u32,
         )
     };
     if generation == 0 {

@@ -1,10 +1,6 @@
 //! From a packet to the flow it belongs to.
 
-use pf_common::{
-    frame::ETHERNET,
-    maps::FlowKey,
-    splice::Segment,
-};
+use pf_common::{frame::ETHERNET, maps::FlowKey, splice::Segment};
 
 use super::{scratch::Scratch, skb::Skb};
 
@@ -107,8 +103,7 @@ fn v4(skb: Skb, scratch: &mut Scratch, inward: bool) -> Option<()> {
     let ip_len = (head[14] & 15) as u32 * 4;
     let total = u16::from_be_bytes(part(head, 16)) as u32;
     packet.tcp = ETHERNET as u32 + ip_len;
-    let after =
-        if total == 0 { skb.len().wrapping_sub(packet.tcp) } else { total.wrapping_sub(ip_len) };
+    let after = if total == 0 { skb.len().wrapping_sub(packet.tcp) } else { total.wrapping_sub(ip_len) };
     tcp(skb, scratch, inward, after)
 }
 

@@ -27,7 +27,20 @@ pub fn pass_up(skb: Skb, scratch: &mut Scratch, scale: u8) -> bool {
 #[inline(never)]
 pub fn pass_out(skb: Skb, scratch: &mut Scratch, seq: u32, ack: u32) -> bool {
     let moved = scratch.moved != 0;
-    positions(skb, scratch, seq, ack).is_some() && (!moved || blank_sack(skb, scratch).is_some())
+    positions(skb, scratch, seq, ack).is_some()
+        && echo(skb, scratch).is_some()
+        && (!moved || blank_sack(skb, scratch).is_some())
+}
+
+/// Has the packet echo the latest timestamp: an old one would look like a long way to the peer.
+#[inline(always)]
+fn echo(skb: Skb, scratch: &Scratch) -> Option<()> {
+    let (packet, echo) = (&scratch.packet, scratch.echo);
+    if packet.stamped && packet.stamp[1] != echo {
+        skb.sum4(packet.tcp + 16, packet.stamp[1].to_be_bytes(), echo.to_be_bytes())?;
+        skb.store(packet.tcp + 28, &echo.to_be_bytes())?;
+    }
+    Some(())
 }
 
 #[inline(always)]

@@ -10,7 +10,10 @@ use pf_common::{
     whole::Scan,
 };
 
-use super::{maps::SCRATCH, packet::{Packet, RAW}};
+use super::{
+    maps::SCRATCH,
+    packet::{Packet, RAW},
+};
 
 /// Octets of the payload that can be read at any place, and zeros or old octets behind them.
 pub const PAYLOAD: usize = 5120;
@@ -86,8 +89,10 @@ pub struct Scratch {
     pub packet: Packet,
     pub segment: Segment,
     pub out: FromPeer,
-    /// 1 if what the kernel socket sends stands elsewhere on the wire.
+    /// Not 0 if what the other side sends stands elsewhere for the kernel socket than on the wire.
     pub moved: u32,
+    /// The timestamp that a packet of the kernel socket shall echo.
+    pub echo: u32,
     pub link: Link,
     pub header: Header,
     pub frame: Frame,

@@ -127,7 +127,8 @@ pub fn copy_for(skb: Skb, scratch: &mut Scratch, leg: &LegEntry) -> Option<()> {
         skb.store_from(at + start, leg.out_block.as_ptr(), block)?;
     }
     let work = &scratch.work;
-    let sum = if work.device != 0 { 0 } else { join([work.start_sum, leg.out_sum, work.rest_sum], start, block) };
+    let sum =
+        if work.device != 0 { 0 } else { join([work.start_sum, leg.out_sum, work.rest_sum], start, block) };
     if !head(skb, scratch, len, sum) {
         return None;
     }

@@ -5,8 +5,8 @@ use core::arch::asm;
 use aya_ebpf::{
     bindings::__sk_buff,
     helpers::{
-        bpf_csum_diff, bpf_csum_level, bpf_l4_csum_replace, bpf_skb_change_tail,
-        bpf_skb_load_bytes, bpf_skb_store_bytes,
+        bpf_csum_diff, bpf_csum_level, bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_skb_store_bytes,
     },
 };
 

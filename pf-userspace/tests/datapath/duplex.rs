@@ -12,7 +12,7 @@ use std::{
 use pf_common::maps::Total;
 
 use super::{
-    chat::{Outcome, hogs},
+    chat::{Outcome, alone, hogs},
     datapath,
     lab::{self, Lab},
     loss::lossy,
@@ -101,6 +101,7 @@ fn party(n: usize, mut socket: TcpStream, setting: &Setting) {
 }
 
 fn duplex(lab: &Lab, setting: &Setting) -> Option<Outcome> {
+    let _alone = alone();
     let datapath = datapath()?;
     let (peers, ours): (Vec<_>, Vec<_>) = lab.connect(2 + setting.devices).into_iter().unzip();
     let links = Mutex::new(Vec::new());

@@ -82,6 +82,10 @@ impl Frame {
         self.window = window;
         self
     }
+    pub(crate) fn stamp(mut self, value: u32, echo: u32) -> Frame {
+        self.stamp = Some([value, echo]);
+        self
+    }
     pub(crate) fn no_stamp(mut self) -> Frame {
         self.stamp = None;
         self

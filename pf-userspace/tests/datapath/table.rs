@@ -465,6 +465,22 @@ fn sack_blocks_are_blanked_while_positions_differ() {
 }
 
 #[test]
+fn the_latest_timestamp_is_echoed() {
+    let Some(lab) = Lab::new(lab::loopback) else { return };
+    let Some(mut stage) = Stage::armed(&lab) else { return };
+    let frame = stage.peer(0).payload(&hello()).stamp(1500, 1000);
+    lab.in_relay(|| stage.judge(Way::In, &frame));
+    // The kernel socket never saw that one.
+    let frame = stage.kernel(0).flags(ACK).stamp(1600, 1000);
+    let (_, _, seen) = lab.in_relay(|| stage.judge(Way::Out, &frame));
+    assert_eq!(seen.unwrap().options[4..], [1600_u32.to_be_bytes(), 1500_u32.to_be_bytes()].concat());
+    // An old one of a repeated packet counts no more.
+    let frame = stage.peer(0).payload(b"x").seq(-9).stamp(1400, 1000);
+    lab.in_relay(|| stage.judge(Way::In, &frame));
+    assert_eq!(stage.slot(0).link.stamp_recent, 1500);
+}
+
+#[test]
 fn a_second_message_is_answered_by_an_ack() {
     let Some(lab) = Lab::new(lab::loopback) else { return };
     let Some(mut stage) = Stage::armed(&lab) else { return };

@@ -13,7 +13,7 @@ use aya::{
     Ebpf, EbpfLoader, Pod, TestRun,
     maps::{Map, MapError, RingBuf},
     programs::{
-        LinkOrder, SchedClassifier, TcAttachType, TestRunOptions,
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType, TestRunOptions,
         links::FdLink,
         tc::{SchedClassifierLink, TcAttachOptions},
     },
@@ -68,7 +68,7 @@ pub(super) fn load(settings: &DatapathSettings) -> Result<Datapath, FastPathErro
         .load(OBJECT)
         .map_err(|error| fault(&error))?;
     for name in [INGRESS, EGRESS, CONTROL] {
-        program(&mut ebpf, name)?.load().map_err(|error| fault(&error))?;
+        load_program(program(&mut ebpf, name)?).map_err(|error| fault(&error))?;
     }
     let log = ebpf.take_map(names::LOG).ok_or_else(|| absent(names::LOG))?;
     let log = RingBuf::try_from(log).map_err(|error| self::fault(names::LOG, &error))?;
@@ -84,6 +84,24 @@ pub(super) fn load(settings: &DatapathSettings) -> Result<Datapath, FastPathErro
     };
     self_check(&mut datapath)?;
     Ok(datapath)
+}
+
+/// How often a program is offered to a verifier that was interrupted.
+const LOADS: u32 = 20;
+
+/// Loads a program. The verifier gives up when a signal comes, whatever it is for.
+fn load_program(program: &mut SchedClassifier) -> Result<(), ProgramError> {
+    let mut left = LOADS;
+    loop {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) && left > 0 =>
+            {
+                left -= 1;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// The control program must answer with the layout that this build has.

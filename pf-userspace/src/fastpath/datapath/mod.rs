@@ -100,7 +100,8 @@ impl Datapath {
         self.legs.take()
     }
 
-    /// Writes a leg. Its source must be slow with nothing in work, unless it is new.
+    /// Writes a leg. Unless it is new, its connection and all those that send to it must be slow as sources, with
+    /// nothing in work.
     ///
     /// # Errors
     /// The programs cannot serve such a leg, or the maps are full.
