@@ -7,7 +7,9 @@
 #[macro_use]
 mod counted;
 
+pub mod frame;
 pub mod guard;
 pub mod maps;
 pub mod msrp;
 pub mod splice;
+pub mod whole;

@@ -4,7 +4,7 @@
 //! without maps is in `pf-common`, with tests on the host.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(core_intrinsics, asm_experimental_arch)]
 #![allow(
     internal_features,
     reason = "the target has atomic instructions, but core has no atomic types for it"
@@ -13,9 +13,16 @@
 mod atomic;
 mod frame;
 mod guard;
+mod splice;
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_ebpf::{
+    EbpfContext,
+    bindings::xdp_action,
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
 use pf_common::guard::Verdict;
+use splice::Skb;
 
 /// Protects the MSRP ports; see `docs/guard.md`.
 #[xdp]
@@ -40,6 +47,24 @@ pub fn pf_guard(context: XdpContext) -> u32 {
         Verdict::DropConnectRate => xdp_action::XDP_DROP,
         Verdict::DropPacketRate => xdp_action::XDP_DROP,
     }
+}
+
+/// Packets from peers, on their way to kernel sockets.
+#[classifier]
+pub fn pf_ingress(context: TcContext) -> i32 {
+    splice::ingress(Skb(context.as_ptr().cast()))
+}
+
+/// Packets of kernel sockets, on their way to peers.
+#[classifier]
+pub fn pf_egress(context: TcContext) -> i32 {
+    splice::egress(Skb(context.as_ptr().cast()))
+}
+
+/// Userspace's wishes; run on request only, attached to nothing.
+#[classifier]
+pub fn pf_control(context: TcContext) -> i32 {
+    splice::control(Skb(context.as_ptr().cast()))
 }
 
 unsafe extern "C" {

@@ -29,6 +29,8 @@ pub struct Config {
     pub msrp: Msrp,
     /// The guard of the MSRP ports.
     pub guard: Guard,
+    /// Bounds of the fast path.
+    pub datapath: Datapath,
     /// Users and domains of the embedded registrar.
     pub registrar: Registrar,
     /// Operator policy.
@@ -49,6 +51,7 @@ impl Default for Config {
             sip: Sip::default(),
             msrp: Msrp::default(),
             guard: Guard::default(),
+            datapath: Datapath::default(),
             registrar: Registrar::default(),
             policy: Policy::default(),
             store: Store::default(),
@@ -237,6 +240,24 @@ impl Default for Msrp {
             reuse_connections: true,
             connect_from_path_port: true,
         }
+    }
+}
+
+/// `[datapath]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Datapath {
+    /// Connections at once that the fast path serves.
+    pub connections: u32,
+    /// Octets of the log between kernel and userspace.
+    pub log: u32,
+    /// Octets that one connection may have in the log or unacknowledged.
+    pub log_per_connection: u32,
+}
+
+impl Default for Datapath {
+    fn default() -> Datapath {
+        Datapath { connections: 4096, log: 8 << 20, log_per_connection: 1 << 20 }
     }
 }
 

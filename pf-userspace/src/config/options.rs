@@ -36,6 +36,10 @@ pub const TABLES: &[TableDoc] = &[
         name: "guard",
         text: "A program in the kernel that keeps floods from the MSRP ports. `docs/guard.md` says what it drops and why.",
     },
+    TableDoc {
+        name: "datapath",
+        text: "Bounds of the fast path (`fast_path`). `docs/datapath.md` says how it works and how to tune it.",
+    },
     TableDoc { name: "registrar", text: "The users whose devices register at `pf`." },
     TableDoc {
         name: "policy",
@@ -72,8 +76,9 @@ pub const OPTIONS: &[OptionDoc] = &[
         Kind::Choice(&["auto", "off", "required"]),
         "\"auto\"",
         "Whether messages are forwarded inside the kernel. `auto`: where this build and this host can, else in \
-         userspace, which one line at the start says. `off`: always in userspace. `required`: do not start without \
-         it. This build carries every message in userspace.",
+         userspace; one line at the start says which and why. `off`: always in userspace. `required`: do not start \
+         without it. It needs Linux 6.8, CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and `workers = 1` under [msrp]. \
+         Whatever it cannot carry goes through userspace: `pf stats` counts that by reason.",
     ),
     option(
         "sip.listen",
@@ -227,7 +232,7 @@ pub const OPTIONS: &[OptionDoc] = &[
     option(
         "msrp.queue",
         Kind::Integer(16_384, 1 << 30, "octets"),
-        "262144",
+        "1048576",
         "How much may wait for the far end (or, on the way back, for the originator) before `pf` stops reading from \
          the sender; it reads on when a quarter of that is left.",
     ),
@@ -263,6 +268,27 @@ pub const OPTIONS: &[OptionDoc] = &[
         "false",
         "Connect from the port that stands in `pf`'s own path, by which some peers recognise the session. If not, \
          the system chooses the port.",
+    ),
+    option(
+        "datapath.connections",
+        Kind::Integer(16, 1_048_576, "connections"),
+        "4096",
+        "MSRP connections at once that the fast path serves; what is above goes through userspace. `pf check` says how \
+         much kernel memory that takes.",
+    ),
+    option(
+        "datapath.log",
+        Kind::Integer(65_536, 1_073_741_824, "octets"),
+        "8388608",
+        "Size of the log in which the kernel keeps what it forwarded until `pf` has read it: a power of two. `pf` reads \
+         it every 30 ms, and at once when it is half full; when it is full, messages go through userspace.",
+    ),
+    option(
+        "datapath.log_per_connection",
+        Kind::Integer(4096, 67_108_864, "octets"),
+        "262144",
+        "How much of what one peer sent may be kept at once because not every leg has acknowledged it. Above that its \
+         messages go through userspace, until there is room again.",
     ),
     option(
         "guard.interfaces",

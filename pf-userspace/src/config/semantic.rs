@@ -125,6 +125,32 @@ fn guard(source: &mut Source<'_>, config: &Config) {
     }
 }
 
+fn fast_path(source: &mut Source<'_>, config: &Config) {
+    let required = config.fast_path == FastPath::Required;
+    if required && !fastpath::built() {
+        source.note(
+            Error,
+            "fast_path",
+            "this build has no kernel programs, so pf would refuse to start",
+            "build with `cargo xtask build` first, or set it to \"auto\" or \"off\"",
+        );
+    }
+    if config.msrp.workers != 1 && config.fast_path != FastPath::Off {
+        let message = "the fast path serves one worker: with more there is none";
+        let (severity, help) = if required {
+            (Error, "set workers = 1 under [msrp]")
+        } else {
+            (Warning, "set workers = 1 under [msrp], or fast_path = \"off\"")
+        };
+        source.note(severity, "fast_path", message, help);
+    }
+    if !config.datapath.log.is_power_of_two() {
+        let near = config.datapath.log.next_power_of_two();
+        let message = format!("{} is not a power of two", config.datapath.log);
+        source.note(Error, "datapath.log", message, format!("{near} is one"));
+    }
+}
+
 fn policy(source: &mut Source<'_>, config: &Config) {
     let policy = &config.policy;
     if policy.session_expires < policy.min_session_expires {
@@ -194,14 +220,7 @@ fn store(source: &mut Source<'_>, config: &Config) {
 }
 
 fn surroundings(source: &mut Source<'_>, config: &Config) {
-    if config.fast_path == FastPath::Required {
-        source.note(
-            Error,
-            "fast_path",
-            "this build has no in-kernel path, so pf would refuse to start",
-            "set it to \"auto\" or \"off\"",
-        );
-    }
+    fast_path(source, config);
     if let Ok(meta) = std::fs::metadata(&config.state_dir)
         && !meta.is_dir()
     {

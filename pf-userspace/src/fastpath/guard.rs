@@ -22,6 +22,9 @@ use crate::config::model;
 /// The name of the program in the object.
 const PROGRAM: &str = "pf_guard";
 
+/// The smallest ring the kernel makes: a page, on any machine that we know.
+const LEAST_RING: u32 = 64 << 10;
+
 /// A type of `pf-common`, as the maps take it.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
@@ -99,6 +102,12 @@ impl Guard {
             // Nothing in the programs depends on the kernel's own types.
             .btf(None)
             .map_max_entries(names::GUARD_SOURCES, config.sources)
+            // The datapath's, and not used here.
+            .map_max_entries(names::FLOWS, 1)
+            .map_max_entries(names::CONNECTIONS, 1)
+            .map_max_entries(names::LEGS, 1)
+            .map_max_entries(names::SESSIONS, 1)
+            .map_max_entries(names::LOG, LEAST_RING)
             .load(OBJECT)
             .map_err(|error| GuardError::Load(chain(&error)))?;
         let limits = (config.connections_per_second, config.packets_per_second);
@@ -211,6 +220,7 @@ impl Guard {
     pub fn programs(&self) -> Result<Vec<ProgramInfo>, GuardError> {
         self.ebpf
             .programs()
+            .filter(|(name, _)| *name == PROGRAM)
             .map(|(name, program)| {
                 let info = program.info().map_err(|error| GuardError::Load(chain(&error)))?;
                 Ok(ProgramInfo {

@@ -1,7 +1,8 @@
 //! Loads the kernel programs, feeds their maps, and reads them.
 //!
-//! [`Guard`] is the XDP program in front of the MSRP ports. The programs that forward messages do not exist yet.
+//! [`Guard`] is the XDP program in front of the MSRP ports, [`Datapath`] the programs that forward messages.
 
+mod datapath;
 mod error;
 mod guard;
 mod host;
@@ -10,6 +11,10 @@ mod memory;
 mod selfcheck;
 mod source;
 
+pub use datapath::{
+    Datapath, DatapathCounts, DatapathSettings, FastPathError, LegError, LegPlan, RegisterError, Registered,
+    Way,
+};
 pub use error::GuardError;
 pub use guard::{Guard, MapInfo, ProgramInfo};
 pub use interface::{Attached, Mode};

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use pf_common::msrp::Ident;
 
-use super::{ConnId, LegId, intercept::Taken, late::Kept, live::Live, outbox::Outbox};
+use super::{ConnId, LegId, Why, intercept::Taken, late::Kept, live::Live, outbox::Outbox};
 use crate::core::time::Time;
 
 /// One connection.
@@ -57,6 +57,8 @@ pub struct Connection {
     pub(super) live: Live,
     /// The last time that something could be written, or that the outbox was empty.
     pub(super) progress: Time,
+    /// Why its messages come to userspace, where they could pass it by.
+    pub(super) why: Why,
 }
 
 /// Where in a frame reading stands.
@@ -177,6 +179,7 @@ impl Connection {
             turn: None,
             live: Live::default(),
             progress: now,
+            why: Why::default(),
         }
     }
 

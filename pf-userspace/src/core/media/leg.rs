@@ -12,7 +12,7 @@ use crate::core::{
 
 /// One MSRP m-line of one session.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub struct Stream {
     pub(super) policy: StreamPolicy,
     pub(super) originator: Option<LegId>,
     pub(super) far: Option<LegId>,
@@ -50,7 +50,7 @@ pub(super) struct Chunked {
 
 /// One MSRP leg.
 #[derive(Debug)]
-pub(super) struct Leg {
+pub struct Leg {
     pub(super) key: LegKey,
     pub(super) stream: super::StreamId,
     pub(super) stream_key: StreamKey,
@@ -72,6 +72,14 @@ pub(super) struct Leg {
     pub(super) counters: LegCounters,
     /// It accepts every type and size.
     pub(super) accepts_all: bool,
+    /// Path lines of the peer's last frame, where they were not the expected ones.
+    pub(super) block: Option<Vec<u8>>,
+    /// How often these changed.
+    pub(super) relearned: u8,
+    /// SENDs that the kernel programs carried.
+    pub(super) kernel: super::KernelCounters,
+    /// Since when copies of the kernel programs wait for an answer of the device.
+    pub(super) asked: Option<Time>,
 }
 
 impl Leg {

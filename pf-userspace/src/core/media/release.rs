@@ -222,6 +222,7 @@ impl Switch {
             Gone::Closed => MediaEvent::LegClosed { leg: leg.key, counters: leg.counters },
             Gone::Down(reason) => MediaEvent::LegDown { leg: leg.key, reason, counters: leg.counters },
         }));
+        self.plan_changed(leg.stream);
         if let Some(conn) = leg.conn {
             self.unbind(now, id, conn);
         }
@@ -254,6 +255,7 @@ impl Switch {
                 senders.push(sender);
             }
         }
+        self.plans_changed(id);
         for source in sources {
             self.drop_target(source, leg);
         }

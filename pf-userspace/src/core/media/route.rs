@@ -63,6 +63,8 @@ impl Switch {
                 }
             };
         self.count_in(from, head.len, true);
+        self.count_passed(id);
+        self.learn_block(from, input.get(at + head.start_line..at + head.fields).unwrap_or(&[]));
         self.begin(id, from, head, &input[at..]);
         self.add_target(id, from, head, &input[at..], (primary, conn), true);
         let mut copies = std::mem::take(&mut self.copies);

@@ -1,25 +1,8 @@
-//! Keys and values of the maps that the kernel programs and userspace share.
-//!
-//! Every type is `repr(C)` without padding, its size asserted. Addresses and ports are octets in network order, so
-//! that nobody has to know the byte order of a key.
+//! The maps of the guard.
 
 use crate::guard::Rate;
 
-/// Version of this file. It rises with every change of a key, a value or a meaning; programs do nothing with
-/// settings of another version.
-pub const SCHEMA: u32 = 1;
-
-/// Names of the maps, as the object has them.
-pub mod names {
-    /// One [`super::GuardSettings`].
-    pub const GUARD_SETTINGS: &str = "GUARD_SETTINGS";
-    /// [`super::ListenKey`] to one octet.
-    pub const GUARD_LISTEN: &str = "GUARD_LISTEN";
-    /// [`super::SourceKey`] to [`super::SourceState`], the least recently used ones forgotten.
-    pub const GUARD_SOURCES: &str = "GUARD_SOURCES";
-    /// A `u64` for each [`crate::guard::Verdict`] and processor.
-    pub const GUARD_COUNTS: &str = "GUARD_COUNTS";
-}
+use super::SCHEMA;
 
 /// The most addresses that can be guarded.
 pub const MAX_LISTEN: u32 = 256;
