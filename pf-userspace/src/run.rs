@@ -5,6 +5,7 @@
 
 mod address;
 mod descriptors;
+mod fast;
 mod guarded;
 mod logging;
 mod shard;
@@ -30,7 +31,7 @@ use crate::{
     cli,
     config::{
         self, Config,
-        model::{FastPath, StoreKind, transport_name},
+        model::{StoreKind, transport_name},
     },
     core::{
         config::{CoreConfig, User},
@@ -38,6 +39,7 @@ use crate::{
         shard::Shard,
         store::StoreConfig,
     },
+    fastpath::Datapath,
     msrp::{Limits, Relay, RelayConfig},
     sip::{SipConfig, SipShell},
     store::{Store, StoreOptions},
@@ -60,35 +62,23 @@ pub fn run(file: &Path) -> anyhow::Result<()> {
     for finding in &checked.findings {
         tracing::warn!(file = %finding.file.display(), line = finding.line, option = finding.key, "{}", finding.message);
     }
-    fast_path(config.fast_path)?;
+    let fast_path = fast::load(&config)?;
     descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("pf")
         .build()
         .context("cannot start threads")?;
-    let served = runtime.block_on(serve(&config, checked.users));
+    let served = runtime.block_on(serve(&config, checked.users, fast_path));
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
-/// Says which path messages take, or refuses to start.
-fn fast_path(wanted: FastPath) -> anyhow::Result<()> {
-    match wanted {
-        FastPath::Auto => {
-            tracing::warn!(
-                "fast_path: this build has no in-kernel path, every message goes through userspace"
-            );
-        }
-        FastPath::Off => {}
-        FastPath::Required => bail!(
-            "fast_path is \"required\", and this build has no in-kernel path: set it to \"auto\" or \"off\""
-        ),
-    }
-    Ok(())
-}
-
-async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
+async fn serve(
+    config: &Config,
+    users: Vec<User>,
+    (path, fast_path): (Option<Datapath>, fast::FastPath),
+) -> anyhow::Result<()> {
     // Signals first: one that comes while the rest starts must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -98,7 +88,7 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
     let (sip_events, sip) = mpsc::channel(sip_config.max_events);
     let sip_shell = SipShell::start(sip_config, sip_events).await.context("SIP")?;
     let (media_events, media) = mpsc::unbounded_channel();
-    let relay = Arc::new(Relay::start(relay_config(config), media_events).context("MSRP")?);
+    let relay = Arc::new(Relay::start_with(relay_config(config), path, media_events).context("MSRP")?);
     // The ports are known now, and no peer knows them yet.
     let guard = guarded::Guarded::start(&config.guard, &relay.local())?;
     let start = Instant::now();
@@ -120,14 +110,19 @@ async fn serve(config: &Config, users: Vec<User>) -> anyhow::Result<()> {
         secret,
         users,
         digest: config.registrar.digest.clone(),
-        store: store.is_some().then(|| StoreConfig { wait: seconds(config.store.wait_seconds) }),
+        own_uri: config.sip.own_uri.clone(),
+        outside_trust_domain: config.sip.outside_trust_domain,
+        store: store.is_some().then(|| StoreConfig {
+            wait: seconds(config.store.wait_seconds),
+            held_octets: config.store.held_octets,
+            session_octets: config.store.session_octets,
+        }),
     };
     let core = Shard::new(core_config, Box::new(OsEntropy));
     let (queries, asked) = mpsc::channel(QUERIES);
     let (shut_down, told) = oneshot::channel();
     let inputs = shard::Inputs { sip, media, store: stored, queries: asked, shut_down: told };
     let mut core = tokio::spawn(shard::run(core, shells.clone(), inputs, start));
-    let fast_path = config.fast_path;
     let views = views::Views { core: queries, shells: shells.clone(), start, fast_path, guard };
     let admin = AdminServer::start(&config.admin.socket, views).context("admin.socket")?;
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     ground, measure,
-    pf::{self, Setting},
+    pf::{self, Running, Setting},
     process::{self, Process},
 };
 
@@ -56,9 +56,9 @@ struct Row {
     pf_resident_kib: u64,
 }
 
-/// Runs SIPp against SIPp, then through `pf`; an error if a call failed.
+/// Runs SIPp against SIPp, then through `pf`, then through `pf` with Kamailio on both its sides; an error if a call
+/// failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let sipp = process::find("sipp").context("sipp is not installed (Debian package sip-tester)")?;
     let seconds = options.seconds.unwrap_or(if options.quick { 2 } else { 10 });
     let rate = if options.quick { options.rate.min(200) } else { options.rate };
     println!(
@@ -69,9 +69,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let mut rows = Vec::new();
     for transport in &options.transports {
-        ensure!(transport == "udp" || transport == "tcp", "transport is udp or tcp");
-        for way in ["direct", "pf"] {
-            let row = one(&sipp, way, transport, rate, seconds, options)?;
+        let known = ["udp", "tcp"].into_iter().find(|known| known == transport);
+        let transport = known.context("transport is udp or tcp")?;
+        for way in ["direct", "pf", "kamailio"] {
+            let row = one(way, transport, rate, seconds, options)?;
             println!(
                 "| {} | {} | {} | {} | {:.0} | {:.0} | {:.1} |",
                 row.way,
@@ -87,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     fs::create_dir_all(&options.out)?;
     fs::write(options.out.join("sip.json"), serde_json::to_string_pretty(&rows)?)?;
-    let failed: u64 = rows.iter().filter(|row| row.way == "pf").map(|row| row.failed).sum();
+    let failed: u64 = rows.iter().filter(|row| row.way != "direct").map(|row| row.failed).sum();
     ensure!(
         failed == 0,
         "{failed} calls through pf failed; SIPp's reasons are in {}/run",
@@ -96,85 +97,162 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What the calls go through: `direct`, `pf`, or `kamailio`, which is `pf` with a SIP core around it.
+pub(crate) struct Rig {
+    sipp: PathBuf,
+    dir: PathBuf,
+    transport: &'static str,
+    target: SocketAddr,
+    pub(crate) pf: Option<Running>,
+    _core: Option<Process>,
+    _uas: Process,
+}
+
+/// What SIPp saw of a load, and what it cost `pf`.
+pub(crate) struct Outcome {
+    pub(crate) good: u64,
+    pub(crate) failed: u64,
+    pub(crate) elapsed: Duration,
+    /// CPU of pf per call, in microseconds.
+    pub(crate) pf_us: f64,
+}
+
+impl Rig {
+    /// Starts everything but the callers.
+    pub(crate) fn start(way: &str, transport: &'static str, binary: &Path, out: &Path) -> Result<Rig> {
+        let sipp = process::find("sipp").context("sipp is not installed (Debian package sip-tester)")?;
+        let dir = out.join("run");
+        fs::create_dir_all(&dir)?;
+        let dir = dir.canonicalize()?;
+        let far = SocketAddr::from(([127, 0, 0, 1], ground::free_port()?));
+        let mut uas = Command::new(&sipp);
+        uas.arg("-sf").arg(scenario(&dir, "uas", include_str!("sipp/uas.xml"))?);
+        common(&mut uas, far.port(), transport, &dir);
+        let mut uas = Process::start("sipp-uas", uas, &dir, false)?;
+        if transport == "tcp" {
+            uas.wait_port(far)?;
+        } else {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        // The core's ports towards the callers and towards the far end.
+        let core =
+            (way == "kamailio").then(|| Ok::<_, anyhow::Error>([ground::free_port()?, ground::free_port()?]));
+        let core = core.transpose()?.map(|ports| ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port))));
+        let next = core.map_or(far, |[_, next]| next);
+        let pf = match way {
+            "direct" => None,
+            _ => {
+                let core = format!("sip:{next};transport={transport}");
+                let setting = Setting { core, users: 1, fast_path: "off", trusted: true };
+                Some(pf::start(binary, &setting, &dir.join("pf-sip"))?)
+            }
+        };
+        let to_pf = match (&pf, transport) {
+            (Some(running), "udp") => running.udp,
+            (Some(running), _) => running.tcp,
+            (None, _) => far,
+        };
+        let (target, core) = match core {
+            None => (to_pf, None),
+            Some([edge, next]) => {
+                let config = include_str!("sipp/core.cfg")
+                    .replace("TRANSPORT", transport)
+                    .replace("EDGE_PORT", &edge.port().to_string())
+                    .replace("EDGE", &edge.to_string())
+                    .replace("NEXT", &next.to_string())
+                    .replace("PF", &to_pf.to_string())
+                    .replace("FAR", &far.to_string());
+                fs::write(dir.join("core.cfg"), config)?;
+                let program = process::find("kamailio").context("kamailio is not installed")?;
+                let mut command = Command::new(program);
+                command.args(["-DD", "-E", "-m", "512", "-M", "16", "-f"]).arg(dir.join("core.cfg"));
+                command.arg("-Y").arg(&dir).arg("-P").arg(dir.join("kamailio.pid"));
+                let mut core = Process::start("kamailio", command, &dir, false)?;
+                core.wait_port(edge)?;
+                (edge, Some(core))
+            }
+        };
+        Ok(Rig { sipp, dir, transport, target, pf, _core: core, _uas: uas })
+    }
+
+    /// So many calls at this rate.
+    pub(crate) fn load(&self, calls: u64, rate: u64, patience: Duration) -> Result<Outcome> {
+        let pids = self.pf.as_ref().map(|running| running.process.pids()).unwrap_or_default();
+        let statistics = self.dir.join("sipp-uac.csv");
+        fs::remove_file(&statistics).ok();
+        let mut uac = Command::new(&self.sipp);
+        uac.arg("-sf")
+            .arg(scenario(&self.dir, "uac", include_str!("sipp/uac.xml"))?)
+            .arg(self.target.to_string());
+        uac.args([
+            "-r",
+            &rate.to_string(),
+            "-m",
+            &calls.to_string(),
+            "-l",
+            "20000",
+            "-recv_timeout",
+            "10000",
+        ]);
+        uac.args(["-trace_stat", "-fd", "1", "-stf"]).arg(&statistics);
+        common(&mut uac, ground::free_port()?, self.transport, &self.dir);
+        let (before, begin) = (measure::run_time(&pids), Instant::now());
+        let mut uac = Process::start("sipp-uac", uac, &self.dir, false)?;
+        uac.wait(Duration::from_secs(calls / rate) + patience).context("SIPp UAC")?;
+        let (elapsed, after) = (begin.elapsed(), measure::run_time(&pids));
+        let (good, failed) = outcome(&fs::read_to_string(&statistics)?).context("SIPp's statistics")?;
+        let failed = failed.max(calls.saturating_sub(good));
+        let pf_us = after.saturating_sub(before) as f64 / 1000.0 / calls as f64;
+        Ok(Outcome { good, failed, elapsed, pf_us })
+    }
+}
+
+fn scenario(dir: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let path = dir.join(format!("{name}.xml"));
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn common(command: &mut Command, port: u16, transport: &str, dir: &Path) {
+    let socket = if transport == "udp" { "u1" } else { "t1" };
+    command.args([
+        "-i",
+        "127.0.0.1",
+        "-t",
+        socket,
+        "-nostdin",
+        "-skip_rlimit",
+        "-trace_err",
+        "-p",
+        &port.to_string(),
+    ]);
+    command.args(["-buff_size", "4194304"]).current_dir(dir);
+}
+
 fn one(
-    sipp: &Path,
     way: &'static str,
-    transport: &str,
+    transport: &'static str,
     rate: u64,
     seconds: u64,
     options: &Options,
 ) -> Result<Row> {
-    let dir = &options.out.join("run");
-    fs::create_dir_all(dir)?;
-    let dir = &dir.canonicalize()?;
-    let (uac_port, uas_port) = (ground::free_port()?, ground::free_port()?);
-    let far = SocketAddr::from(([127, 0, 0, 1], uas_port));
-    let scenario = |name: &str, text: &str| -> Result<PathBuf> {
-        let path = dir.join(format!("{name}.xml"));
-        fs::write(&path, text)?;
-        Ok(path)
-    };
+    let rig = Rig::start(way, transport, &pf::binary(options.pf.as_deref()), &options.out)?;
     let calls = rate * seconds;
-    let socket = if transport == "udp" { "u1" } else { "t1" };
-    let common = |command: &mut Command, port: u16| {
-        command.args([
-            "-i",
-            "127.0.0.1",
-            "-t",
-            socket,
-            "-nostdin",
-            "-skip_rlimit",
-            "-trace_err",
-            "-p",
-            &port.to_string(),
-        ]);
-        command.args(["-buff_size", "4194304"]).current_dir(dir);
-    };
-    let mut uas = Command::new(sipp);
-    uas.arg("-sf").arg(scenario("uas", include_str!("sipp/uas.xml"))?);
-    common(&mut uas, uas_port);
-    let mut uas = Process::start("sipp-uas", uas, dir, false)?;
-    if transport == "tcp" {
-        uas.wait_port(far)?;
-    } else {
-        std::thread::sleep(Duration::from_millis(300));
-    }
-
-    let running = if way == "pf" {
-        let core = format!("sip:{far};transport={transport}");
-        let setting = Setting { core, users: 1, fast_path: "off", trusted: true };
-        Some(pf::start(&pf::binary(options.pf.as_deref()), &setting, &dir.join("pf-sip"))?)
-    } else {
-        None
-    };
-    let target = match (&running, transport) {
-        (Some(running), "udp") => running.udp,
-        (Some(running), _) => running.tcp,
-        (None, _) => far,
-    };
-    let pids = running.as_ref().map(|running| running.process.pids()).unwrap_or_default();
-    let statistics = dir.join(format!("sipp-{way}-{transport}.csv"));
-    fs::remove_file(&statistics).ok();
-    let mut uac = Command::new(sipp);
-    uac.arg("-sf").arg(scenario("uac", include_str!("sipp/uac.xml"))?).arg(target.to_string());
-    uac.args(["-r", &rate.to_string(), "-m", &calls.to_string(), "-l", "20000", "-recv_timeout", "10000"]);
-    uac.args(["-trace_stat", "-fd", "1", "-stf"]).arg(&statistics);
-    common(&mut uac, uac_port);
-    let (before, begin) = (measure::run_time(&pids), Instant::now());
-    let mut uac = Process::start("sipp-uac", uac, dir, false)?;
-    uac.wait(Duration::from_secs(seconds + 60)).context("SIPp UAC")?;
-    let (elapsed, after) = (begin.elapsed().as_secs_f64(), measure::run_time(&pids));
-    let (good, failed) = outcome(&fs::read_to_string(&statistics)?).context("SIPp's statistics")?;
+    let outcome = rig.load(calls, rate, Duration::from_secs(60))?;
     Ok(Row {
         way,
         transport: transport.to_owned(),
         offered_per_second: rate,
         calls,
-        failed: failed.max(calls.saturating_sub(good)),
-        seconds: elapsed,
-        completed_per_second: good as f64 / elapsed,
-        pf_us: after.saturating_sub(before) as f64 / 1000.0 / calls as f64,
-        pf_resident_kib: measure::resident_kib(&pids),
+        failed: outcome.failed,
+        seconds: outcome.elapsed.as_secs_f64(),
+        completed_per_second: outcome.good as f64 / outcome.elapsed.as_secs_f64(),
+        pf_us: outcome.pf_us,
+        pf_resident_kib: rig
+            .pf
+            .as_ref()
+            .map(|pf| measure::resident_kib(&pf.process.pids()))
+            .unwrap_or_default(),
     })
 }
 

@@ -24,6 +24,7 @@ mod report;
 mod sessions;
 mod sip_client;
 mod sip_message;
+mod soak;
 
 use std::{
     io::Write,
@@ -44,6 +45,8 @@ enum Task {
     Sip(calls::Options),
     /// Memory: many sessions with several devices live at once
     Sessions(sessions::Options),
+    /// A hundred thousand sessions: afterwards every table is empty and memory is back
+    Soak(soak::Options),
     /// The minimal relay alone (started by `relay`)
     #[command(hide = true)]
     MinimalRelay {
@@ -65,6 +68,7 @@ fn main() -> Result<()> {
         Task::Fastpath(options) => fastpath::run(&options),
         Task::Sip(options) => calls::run(&options),
         Task::Sessions(options) => sessions::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::MinimalRelay { listen, sinks, fanout } => {
             minimal_relay::serve(listen, sinks, fanout, |address| {
                 println!("ready {address}");

@@ -37,8 +37,13 @@ pub struct PfOptions {
     pub users: Vec<(String, String, String)>,
     /// Further lines for each user of the users file.
     pub user: String,
+    /// Further lines of the `[sip]` table.
+    pub sip: String,
     /// Further lines of the `[msrp]` table.
     pub msrp: String,
+    /// Value of `fast_path`. Off at first: loading the programs takes a while, and tests beside each other would have
+    /// theirs on one loopback interface.
+    pub fast_path: &'static str,
     /// Further tables.
     pub more: String,
     /// Log level.
@@ -58,7 +63,9 @@ impl PfOptions {
             registrars: Vec::new(),
             users: vec![("sip:alice@example.org".into(), "alice".into(), "wonderland".into())],
             user: String::new(),
+            sip: String::new(),
             msrp: String::new(),
+            fast_path: "off",
             more: String::new(),
             log: "info".into(),
         }
@@ -72,7 +79,9 @@ impl PfOptions {
             ["udp", "tcp"].map(|transport| format!("{transport}:{}", SocketAddr::new(*ip, 0)))
         });
         let msrp = addresses.iter().map(|ip| SocketAddr::new(*ip, 0).to_string());
-        let mut text = format!("state_dir = \"{}\"\n\n[sip]\n", directory.join("state").display());
+        let mut text = format!("state_dir = \"{}\"\n", directory.join("state").display());
+        text.push_str(&format!("fast_path = \"{}\"\n", self.fast_path));
+        text.push_str("\n[sip]\n");
         text.push_str(&format!("listen = [{}]\n", quoted(sip.collect())));
         for (key, peers) in [("trusted", &self.trusted), ("registrars", &self.registrars)] {
             let peers = peers.iter().map(IpAddr::to_string).collect();
@@ -83,6 +92,7 @@ impl PfOptions {
                 text.push_str(&format!("{key} = \"sip:{address}\"\n"));
             }
         }
+        text.push_str(&format!("{}\n", self.sip));
         text.push_str(&format!("\n[msrp]\nlisten = [{}]\n{}\n", quoted(msrp.collect()), self.msrp));
         text.push_str(&format!(
             "\n[registrar]\ndomains = [\"example.org\"]\nusers = \"{}\"\n",
@@ -286,6 +296,14 @@ impl Pf {
             self.child = Some(child);
         }
         ended
+    }
+
+    /// Ends it with SIGKILL: it can do nothing about it.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("it does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
     }
 
     /// Ends it with SIGTERM, which it must obey within 10 s with exit code 0.

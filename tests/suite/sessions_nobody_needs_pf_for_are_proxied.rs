@@ -124,6 +124,10 @@ async fn the_requests_of_the_dialog_come_through_pf_from_both_ends() -> Result<(
                 let mut tx = from.dialog.send(request.clone()).await?;
                 let got = to.dialog.expect(method, SOON).await?;
                 ensure!(got.peer.addr.ip() == Place::loopback(1).ip, "{method} past pf");
+                if to.party.name == "UE-A" {
+                    // Over TCP that is the connection that UE-A itself has opened.
+                    assert_eq!(got.peer.addr, scene.pf.sip_address(transport, Place::loopback(1).ip)?);
+                }
                 assert_eq!(got.message.all("Route"), Vec::<&str>::new(), "pf is off the route");
                 assert_eq!(others(&got.message), others(&request), "{method}");
                 assert_eq!(got.message.uri(), request.uri());
@@ -184,6 +188,9 @@ async fn one_reason_for_the_media_path_is_enough() -> Result<()> {
         ("media_path_users = [\"sip:carol@example.org\"]", "proxy"),
         ("media_path_users = [\"sip:alice@example.org\"]", "b2bua"),
         ("legacy_matching = true", "b2bua"),
+        ("allow_offline_storage = true", "b2bua"),
+        ("allow_store = true", "b2bua"),
+        ("interworking_after = [404]", "b2bua"),
     ] {
         let policy = format!("{PROXY}\n{reason}");
         let scene =

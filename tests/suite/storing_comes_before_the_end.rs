@@ -13,7 +13,7 @@ pub(crate) async fn recording(devices: &[&'static str]) -> Result<Scene> {
     Scene::start(SceneOptions {
         devices: devices.to_vec(),
         user: "allow_offline_storage = true".into(),
-        store: "kind = \"journal\"".into(),
+        store: "kind = \"journal\"\nwait_seconds = 15".into(),
         ..SceneOptions::default()
     })
     .await

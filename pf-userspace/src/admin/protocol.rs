@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     core::{
         event::{LegCounters, LegDown, LegKey, LegRole, StreamKey},
+        media::{KernelCounters, LegPath},
         store::StoreCounters,
         view::{DeviceView, GroupView, SessionView},
     },
     fastpath::{Attached, MapInfo, SourceRow},
+    msrp::ConnectionRow,
     store::Row,
 };
 
@@ -62,6 +64,8 @@ impl Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Query {
+    /// Connections in the tables of the fast path.
+    Connections,
     /// Registered devices.
     Devices,
     /// Group sessions that have ended.
@@ -129,6 +133,13 @@ pub struct Reply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "lowercase")]
 pub enum Answer {
+    /// Connections in the tables of the fast path.
+    Connections {
+        /// How many there are, shown or not.
+        total: usize,
+        /// As many as were asked for.
+        connections: Vec<ConnectionRow>,
+    },
     /// Registered devices.
     Devices {
         /// How many there are, shown or not.
@@ -218,6 +229,12 @@ pub struct LegRow {
     pub queued_octets: u64,
     /// What it has carried.
     pub counters: LegCounters,
+    /// What the kernel carried of that.
+    #[serde(default)]
+    pub kernel: KernelCounters,
+    /// How the kernel carries it, where there is an in-kernel path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<LegPath>,
 }
 
 /// Counters of the process.
@@ -266,24 +283,32 @@ pub struct GuardStats {
 }
 
 /// How much of the traffic the kernel carries.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FastPathStats {
     /// `auto`, `off` or `required`, as configured.
     pub mode: String,
     /// Can this process use it?
     pub available: bool,
+    /// Why this process cannot, where it should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+    /// The share of all SENDs that the kernel forwarded, 0 to 1; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hit_ratio: Option<f64>,
     /// SENDs that the kernel forwarded.
     pub sends_in_kernel: u64,
     /// SENDs that userspace carried, by the reason why.
-    pub sends_in_userspace: BTreeMap<UserspaceReason, u64>,
-}
-
-/// Why a SEND was carried by userspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UserspaceReason {
-    /// This build has no in-kernel path.
-    NotBuilt,
-    /// The operator turned it off.
-    SwitchedOff,
+    pub sends_in_userspace: BTreeMap<String, u64>,
+    /// Streams that the kernel serves.
+    #[serde(default)]
+    pub streams: usize,
+    /// Connections that the kernel serves, closed ones included that may still send their last packets.
+    #[serde(default)]
+    pub connections: usize,
+    /// How often its connections left the fast path, by cause.
+    #[serde(default)]
+    pub left: BTreeMap<String, u64>,
+    /// What the kernel programs counted.
+    #[serde(default)]
+    pub counts: BTreeMap<String, u64>,
 }

@@ -94,6 +94,7 @@ Examples:
 Examples:
   pf maps                                       which maps there are, and what they cost
   pf maps dump guard                            every source the guard knows, and what it did to it
+  pf maps dump connections                      where each connection of the fast path stands
   pf maps dump guard --json | jq '.[] | select(.dropped_packets > 0) | .source'
   pf maps set guard.connections_per_second 50   until the next start"
     )]
@@ -148,6 +149,8 @@ pub enum Maps {
 /// A table that can be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum TableName {
+    /// The connections that the fast path knows, with their positions
+    Connections,
     /// The sources that the guard knows
     Guard,
 }

@@ -4,6 +4,7 @@ use super::table::{Table, octets};
 use crate::{
     admin::protocol::GuardStats,
     fastpath::{MapInfo, SourceRow},
+    msrp::ConnectionRow,
 };
 
 pub(super) fn maps_table(maps: &[MapInfo]) -> String {
@@ -16,6 +17,47 @@ pub(super) fn maps_table(maps: &[MapInfo]) -> String {
             map.value_octets.to_string(),
             map.max_entries.to_string(),
             octets(map.memory_octets),
+        ]);
+    }
+    table.text()
+}
+
+pub(super) fn connections_table(connections: &[ConnectionRow]) -> String {
+    let titles = [
+        ">NUMBER",
+        ">LEG",
+        "PEER",
+        "SOURCE",
+        "LEFT BY",
+        "LEG MODE",
+        "LEFT BY",
+        ">DELTA",
+        ">ABOVE",
+        ">IN FLIGHT",
+        ">WINDOW",
+        ">JOURNAL",
+        ">LOGGED",
+        ">MISSES",
+        "BROKEN",
+    ];
+    let mut table = Table::new(&titles);
+    for row in connections {
+        table.row([
+            row.connection.to_string(),
+            row.leg.map(|leg| leg.to_string()).unwrap_or_default(),
+            row.peer.clone().unwrap_or_default(),
+            row.source.clone(),
+            row.source_cause.clone(),
+            row.leg_mode.clone(),
+            row.leg_cause.clone(),
+            row.delta.to_string(),
+            row.above.to_string(),
+            row.highest.wrapping_sub(row.acked).to_string(),
+            row.window.to_string(),
+            row.journal.to_string(),
+            row.logged.to_string(),
+            row.misses.to_string(),
+            row.violated.clone().unwrap_or_default(),
         ]);
     }
     table.text()

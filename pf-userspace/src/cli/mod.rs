@@ -34,6 +34,9 @@ pub fn main() -> ExitCode {
         Command::Maps { what: Some(Maps::Dump { table: TableName::Guard, view }), .. } => {
             ask(Query::Guard, &view)
         }
+        Command::Maps { what: Some(Maps::Dump { table: TableName::Connections, view }), .. } => {
+            ask(Query::Connections, &view)
+        }
         Command::Maps { what: Some(Maps::Set { key, value, view }), .. } => {
             show::show(Request::change(key, value), &view)
         }

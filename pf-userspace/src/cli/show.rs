@@ -15,7 +15,7 @@ use super::{
 use crate::{
     admin::{
         Answer, Request, client,
-        protocol::{LegRow, Stats},
+        protocol::{FastPathStats, LegRow, Stats},
     },
     core::{
         event::{LegCounters, LegRole},
@@ -43,6 +43,7 @@ fn json(answer: &Answer) -> anyhow::Result<String> {
         Answer::Devices { devices, .. } => pretty(devices),
         Answer::Error { message } => anyhow::bail!("pf answers: {message}"),
         Answer::Groups { groups, .. } => pretty(groups),
+        Answer::Connections { connections, .. } => pretty(connections),
         Answer::Guard { sources, .. } => pretty(sources),
         Answer::Legs { legs, .. } => pretty(legs),
         Answer::Maps { maps } => pretty(maps),
@@ -60,6 +61,10 @@ fn text(answer: &Answer) -> String {
         Answer::Error { message } => format!("{message}\n"),
         Answer::Groups { groups, .. } if groups.is_empty() => "no group session has ended\n".to_owned(),
         Answer::Groups { groups, .. } => groups_table(groups),
+        Answer::Connections { connections, .. } if connections.is_empty() => {
+            "the fast path knows no connections\n".to_owned()
+        }
+        Answer::Connections { connections, .. } => maps::connections_table(connections),
         Answer::Guard { sources, .. } if sources.is_empty() => "no sources\n".to_owned(),
         Answer::Guard { sources, .. } => maps::sources_table(sources),
         Answer::Legs { legs, .. } if legs.is_empty() => "no MSRP legs\n".to_owned(),
@@ -77,6 +82,7 @@ fn text(answer: &Answer) -> String {
 
 fn cut_short(answer: &Answer) -> Option<String> {
     let (shown, total) = match answer {
+        Answer::Connections { total, connections } => (connections.len(), *total),
         Answer::Devices { total, devices } => (devices.len(), *total),
         Answer::Groups { total, groups } => (groups.len(), *total),
         Answer::Guard { total, sources } => (sources.len(), *total),
@@ -184,6 +190,8 @@ fn legs_table(legs: &[LegRow]) -> String {
         "NAME",
         "STATE",
         "PEER",
+        "PATH",
+        ">IN FLIGHT",
         ">QUEUED",
         ">IN",
         ">OUT",
@@ -200,6 +208,8 @@ fn legs_table(legs: &[LegRow]) -> String {
             leg.name.clone(),
             leg.state.clone(),
             leg.peer.clone().unwrap_or_default(),
+            path_word(leg),
+            leg.path.as_ref().map(|path| octets(path.in_flight.into())).unwrap_or_default(),
             octets(leg.queued_octets),
             leg.counters.sends_in.to_string(),
             leg.counters.sends_out.to_string(),
@@ -212,9 +222,19 @@ fn legs_table(legs: &[LegRow]) -> String {
     table.text()
 }
 
+/// `source/leg`: which of them the kernel serves, and why userspace serves the source.
+fn path_word(leg: &LegRow) -> String {
+    let Some(path) = &leg.path else { return "slow".to_owned() };
+    let why = path.why.filter(|_| path.source != "fast").map(|why| format!(" ({})", why.name()));
+    format!("{}/{}{}", path.source, path.leg, why.unwrap_or_default())
+}
+
 fn stats_table(stats: &Stats) -> String {
     let mut table = Table::new(&["COUNTER", ">VALUE"]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+    for (name, value) in path_rows(&stats.fast_path) {
+        row(&name, value);
+    }
     row("version", stats.pf_version.clone());
     row("uptime", duration(stats.uptime_seconds));
     row("sessions", stats.sessions.to_string());
@@ -227,18 +247,16 @@ fn stats_table(stats: &Stats) -> String {
     for (reason, count) in &stats.legs_down {
         row(&format!("legs down: {}", word(reason)), count.to_string());
     }
-    let path = &stats.fast_path;
-    row("fast path", format!("{}{}", path.mode, if path.available { "" } else { " (not available)" }));
-    row("SENDs in kernel", path.sends_in_kernel.to_string());
-    for (reason, count) in &path.sends_in_userspace {
-        row(&format!("SENDs in userspace: {}", word(reason)), count.to_string());
+    for (name, count) in &stats.fast_path.counts {
+        row(&format!("fast path {name}"), count.to_string());
     }
-    if let Some(StoreCounters { ordered, stored, busy, failed, full, late }) = stats.store {
+    if let Some(StoreCounters { ordered, stored, busy, failed, full, refused, late }) = stats.store {
         row("store ordered", ordered.to_string());
         row("store stored", stored.to_string());
         row("store failed", failed.to_string());
         row("store full", full.to_string());
         row("store busy", busy.to_string());
+        row("store refused", refused.to_string());
         row("store late", late.to_string());
     }
     for (name, value) in stats.guard.iter().flat_map(maps::guard_rows) {
@@ -250,6 +268,30 @@ fn stats_table(stats: &Stats) -> String {
         }
     }
     table.text()
+}
+
+/// The fast path: how much it carries first, then why not the rest.
+fn path_rows(path: &FastPathStats) -> Vec<(String, String)> {
+    let state = match (path.available, &path.missing) {
+        (true, _) => "on".to_owned(),
+        (false, None) => "off".to_owned(),
+        (false, Some(why)) => format!("off: {why}"),
+    };
+    let mut rows = Vec::new();
+    if let Some(ratio) = path.hit_ratio {
+        rows.push(("SENDs through the kernel".to_owned(), format!("{:.2} %", ratio * 100.0)));
+    }
+    rows.push(("fast path".to_owned(), format!("{} ({state})", path.mode)));
+    rows.push(("SENDs in kernel".to_owned(), path.sends_in_kernel.to_string()));
+    let passed = path.sends_in_userspace.iter();
+    rows.extend(passed.map(|(why, n)| (format!("SENDs in userspace: {why}"), n.to_string())));
+    let left = path.left.iter();
+    rows.extend(left.map(|(cause, n)| (format!("left the fast path: {cause}"), n.to_string())));
+    if path.available {
+        rows.push(("streams in the fast path".to_owned(), path.streams.to_string()));
+        rows.push(("connections in the fast path".to_owned(), path.connections.to_string()));
+    }
+    rows
 }
 
 fn media_rows(media: &LegCounters) -> [(&'static str, u64); 10] {

@@ -29,6 +29,8 @@ pub struct Config {
     pub msrp: Msrp,
     /// The guard of the MSRP ports.
     pub guard: Guard,
+    /// Bounds of the fast path.
+    pub datapath: Datapath,
     /// Users and domains of the embedded registrar.
     pub registrar: Registrar,
     /// Operator policy.
@@ -49,6 +51,7 @@ impl Default for Config {
             sip: Sip::default(),
             msrp: Msrp::default(),
             guard: Guard::default(),
+            datapath: Datapath::default(),
             registrar: Registrar::default(),
             policy: Policy::default(),
             store: Store::default(),
@@ -97,6 +100,10 @@ pub struct Sip {
     pub core: Option<String>,
     /// The Interworking Selection Function.
     pub isf: Option<String>,
+    /// Our own SIP URI.
+    pub own_uri: Option<String>,
+    /// Outside of the core's trust domain?
+    pub outside_trust_domain: bool,
     /// User-Agent and Server.
     pub product: String,
     /// Stream connections at once.
@@ -121,6 +128,8 @@ impl Default for Sip {
             registrars: Vec::new(),
             core: None,
             isf: None,
+            own_uri: None,
+            outside_trust_domain: false,
             product: concat!("CPM-serv/OMA2.2 pf/", env!("CARGO_PKG_VERSION")).to_owned(),
             connections: 20_000,
             connections_per_peer: 4096,
@@ -234,6 +243,24 @@ impl Default for Msrp {
     }
 }
 
+/// `[datapath]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Datapath {
+    /// Connections at once that the fast path serves.
+    pub connections: u32,
+    /// Octets of the log between kernel and userspace.
+    pub log: u32,
+    /// Octets that one connection may have in the log or unacknowledged.
+    pub log_per_connection: u32,
+}
+
+impl Default for Datapath {
+    fn default() -> Datapath {
+        Datapath { connections: 4096, log: 8 << 20, log_per_connection: 1 << 20 }
+    }
+}
+
 /// `[guard]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -292,11 +319,22 @@ pub struct Store {
     pub max_octets: u64,
     /// How long a session waits for it.
     pub wait_seconds: u32,
+    /// Octets of messages for a lost client that are held at once.
+    pub held_octets: u64,
+    /// Octets of such messages that are stored of one session.
+    pub session_octets: u64,
 }
 
 impl Default for Store {
     fn default() -> Store {
-        Store { kind: StoreKind::None, path: None, max_octets: 1 << 30, wait_seconds: 5 }
+        Store {
+            kind: StoreKind::None,
+            path: None,
+            max_octets: 1 << 30,
+            wait_seconds: 5,
+            held_octets: 1 << 20,
+            session_octets: 64 << 20,
+        }
     }
 }
 

@@ -36,6 +36,10 @@ pub const TABLES: &[TableDoc] = &[
         name: "guard",
         text: "A program in the kernel that keeps floods from the MSRP ports. `docs/guard.md` says what it drops and why.",
     },
+    TableDoc {
+        name: "datapath",
+        text: "Bounds of the fast path (`fast_path`). `docs/datapath.md` says how it works and how to tune it.",
+    },
     TableDoc { name: "registrar", text: "The users whose devices register at `pf`." },
     TableDoc {
         name: "policy",
@@ -72,8 +76,9 @@ pub const OPTIONS: &[OptionDoc] = &[
         Kind::Choice(&["auto", "off", "required"]),
         "\"auto\"",
         "Whether messages are forwarded inside the kernel. `auto`: where this build and this host can, else in \
-         userspace, which one line at the start says. `off`: always in userspace. `required`: do not start without \
-         it. This build carries every message in userspace.",
+         userspace; one line at the start says which and why. `off`: always in userspace. `required`: do not start \
+         without it. It needs Linux 6.8, CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and `workers = 1` under [msrp]. \
+         Whatever it cannot carry goes through userspace: `pf stats` counts that by reason.",
     ),
     option(
         "sip.listen",
@@ -115,7 +120,21 @@ pub const OPTIONS: &[OptionDoc] = &[
         Kind::SipUri,
         "\"sip:10.0.0.6:5060\"",
         "The Interworking Selection Function. Invitations to addresses that are neither SIP nor tel URIs go there \
-         directly; without it they are refused.",
+         directly; without it they are refused. Others go there where `policy.interworking_after` says so.",
+    ),
+    option(
+        "sip.own_uri",
+        Kind::SipUri,
+        "\"sip:cpm-pf@example.org\"",
+        "`pf`'s own SIP URI (such as CPMDeferredMsgMgmtURI): From of the SUBSCRIBE by which it asks who takes part in a \
+         group session. Without it, the address that `pf` is reached at.",
+    ),
+    option(
+        "sip.outside_trust_domain",
+        Kind::Bool,
+        "true",
+        "`pf` is in another domain than the users' core, outside of its trust domain (TS 24.229 clause 4.4): that \
+         SUBSCRIBE then has P-Preferred-Service instead of P-Asserted-Service.",
     ),
     option(
         "sip.product",
@@ -213,7 +232,7 @@ pub const OPTIONS: &[OptionDoc] = &[
     option(
         "msrp.queue",
         Kind::Integer(16_384, 1 << 30, "octets"),
-        "262144",
+        "1048576",
         "How much may wait for the far end (or, on the way back, for the originator) before `pf` stops reading from \
          the sender; it reads on when a quarter of that is left.",
     ),
@@ -249,6 +268,27 @@ pub const OPTIONS: &[OptionDoc] = &[
         "false",
         "Connect from the port that stands in `pf`'s own path, by which some peers recognise the session. If not, \
          the system chooses the port.",
+    ),
+    option(
+        "datapath.connections",
+        Kind::Integer(16, 1_048_576, "connections"),
+        "4096",
+        "MSRP connections at once that the fast path serves; what is above goes through userspace. `pf check` says how \
+         much kernel memory that takes.",
+    ),
+    option(
+        "datapath.log",
+        Kind::Integer(65_536, 1_073_741_824, "octets"),
+        "8388608",
+        "Size of the log in which the kernel keeps what it forwarded until `pf` has read it: a power of two. `pf` reads \
+         it every 30 ms, and at once when it is half full; when it is full, messages go through userspace.",
+    ),
+    option(
+        "datapath.log_per_connection",
+        Kind::Integer(4096, 67_108_864, "octets"),
+        "262144",
+        "How much of what one peer sent may be kept at once because not every leg has acknowledged it. Above that its \
+         messages go through userspace, until there is room again.",
     ),
     option(
         "guard.interfaces",
@@ -317,8 +357,8 @@ pub const OPTIONS: &[OptionDoc] = &[
         Kind::Choice(&["always", "when-needed"]),
         "\"when-needed\"",
         "Whether `pf` stays in the media path. `always`: it is a back-to-back user agent and MSRP relay for every \
-         session. `when-needed`: only for sessions that `direct_delivery`, `legacy_matching` or `media_path_users` \
-         need it for; for all others it is a SIP proxy, and messages go directly between the two ends.",
+         session. `when-needed`: only for sessions that `direct_delivery`, `interworking_after`, `legacy_matching`, storage \
+         (`allow_offline_storage`, `allow_store`, `allow_defer`) or `media_path_users` need it for; for all others it is a SIP proxy, and messages go directly between the two ends.",
     ),
     option(
         "policy.media_path_users",
@@ -448,6 +488,48 @@ pub const OPTIONS: &[OptionDoc] = &[
         "Longest registration: a REGISTER that asks for more, or for nothing, gets this.",
     ),
     option(
+        "policy.interworking_after",
+        Kind::List(&Kind::Integer(300, 699, "status code")),
+        "[404, 488, 606]",
+        "Answers to an INVITE after which it goes to `sip.isf`, once, before the client hears of them. Empty: no \
+         interworking for SIP and tel addresses. A far end that does not answer counts as 408, one that cannot be \
+         reached as 503.",
+    ),
+    option(
+        "policy.interworking_rejected_streams",
+        Kind::Bool,
+        "true",
+        "Invite through `sip.isf` a second time, for those streams of a session that its interworking functions \
+         have rejected. The session itself lives, whatever comes of it.",
+    ),
+    option(
+        "policy.interworking_rejected_setup",
+        Kind::Choice(&["actpass", "passive"]),
+        "\"actpass\"",
+        "`a=setup` in the offer of that second invitation: `passive` as CPM has it, or `actpass` for interworking \
+         functions that follow RFC 6135 strictly.",
+    ),
+    option(
+        "policy.interworking_new_streams",
+        Kind::Bool,
+        "true",
+        "Invite through `sip.isf` for a stream that a client adds to an interworked session and that all \
+         interworking functions of the session refuse. If not, the client gets `488`.",
+    ),
+    option(
+        "policy.interworking_wait_seconds",
+        Kind::Integer(1, 10, "seconds"),
+        "2",
+        "How long the client's answer waits for further interworking functions when the first one has rejected \
+         streams; once more for a second invitation.",
+    ),
+    option(
+        "policy.interworking_leave",
+        Kind::Choice(&["session", "streams"]),
+        "\"streams\"",
+        "What ends when one of several interworking functions leaves a session: all of it, or its streams only.",
+    ),
+    option(
         "store.kind",
         Kind::Choice(&["journal", "none"]),
         "\"journal\"",
@@ -473,6 +555,19 @@ pub const OPTIONS: &[OptionDoc] = &[
         "3",
         "How long the end of a session waits for the store before it goes on without. The object may still be stored \
          later.",
+    ),
+    option(
+        "store.held_octets",
+        Kind::Integer(1 << 10, 1 << 30, "octets"),
+        "4194304",
+        "What is said in a group session whose last client is lost is kept where the user wants that. So much of it is \
+         held of one stream at once until it is in the store; a message that is larger gets `413`.",
+    ),
+    option(
+        "store.session_octets",
+        Kind::Integer(1 << 10, 1 << 40, "octets"),
+        "1073741824",
+        "How much of it is stored of one session; what goes beyond gets `408`, and is counted in `pf stats`.",
     ),
     option(
         "admin.socket",

@@ -14,7 +14,11 @@ use super::{
     users,
 };
 use crate::{
-    core::{config::User, event::Transport, policy::Policy},
+    core::{
+        config::User,
+        event::Transport,
+        policy::{MediaPath, Policy},
+    },
     fastpath,
 };
 
@@ -121,6 +125,32 @@ fn guard(source: &mut Source<'_>, config: &Config) {
     }
 }
 
+fn fast_path(source: &mut Source<'_>, config: &Config) {
+    let required = config.fast_path == FastPath::Required;
+    if required && !fastpath::built() {
+        source.note(
+            Error,
+            "fast_path",
+            "this build has no kernel programs, so pf would refuse to start",
+            "build with `cargo xtask build` first, or set it to \"auto\" or \"off\"",
+        );
+    }
+    if config.msrp.workers != 1 && config.fast_path != FastPath::Off {
+        let message = "the fast path serves one worker: with more there is none";
+        let (severity, help) = if required {
+            (Error, "set workers = 1 under [msrp]")
+        } else {
+            (Warning, "set workers = 1 under [msrp], or fast_path = \"off\"")
+        };
+        source.note(severity, "fast_path", message, help);
+    }
+    if !config.datapath.log.is_power_of_two() {
+        let near = config.datapath.log.next_power_of_two();
+        let message = format!("{} is not a power of two", config.datapath.log);
+        source.note(Error, "datapath.log", message, format!("{near} is one"));
+    }
+}
+
 fn policy(source: &mut Source<'_>, config: &Config) {
     let policy = &config.policy;
     if policy.session_expires < policy.min_session_expires {
@@ -134,12 +164,36 @@ fn policy(source: &mut Source<'_>, config: &Config) {
             "raise session_expires or lower min_session_expires",
         );
     }
+    if policy.media_path == MediaPath::WhenNeeded && policy.direct_delivery {
+        source.note(
+            Warning,
+            "policy.media_path",
+            "direct_delivery needs pf in the media path of every session: none is proxied",
+            "set direct_delivery = false, or leave media_path out",
+        );
+    }
+    if policy.media_path == MediaPath::Always && !policy.media_path_users.is_empty() {
+        source.note(
+            Warning,
+            "policy.media_path_users",
+            "pf is in the media path of every session, so this does nothing",
+            "set media_path = \"when-needed\", or leave media_path_users out",
+        );
+    }
     if policy.registration_max_seconds < policy.registration_min_seconds {
         source.note(
             Error,
             "policy.registration_max_seconds",
             format!("it is below registration_min_seconds ({} s)", policy.registration_min_seconds),
             "raise registration_max_seconds or lower registration_min_seconds",
+        );
+    }
+    if config.sip.isf.is_none() && !policy.interworking_after.is_empty() {
+        source.note(
+            Warning,
+            "policy.interworking_after",
+            "without sip.isf there is nowhere to go, so this does nothing",
+            "set sip.isf, or leave interworking_after out",
         );
     }
     if !policy.direct_delivery && policy.late_devices {
@@ -166,14 +220,7 @@ fn store(source: &mut Source<'_>, config: &Config) {
 }
 
 fn surroundings(source: &mut Source<'_>, config: &Config) {
-    if config.fast_path == FastPath::Required {
-        source.note(
-            Error,
-            "fast_path",
-            "this build has no in-kernel path, so pf would refuse to start",
-            "set it to \"auto\" or \"off\"",
-        );
-    }
+    fast_path(source, config);
     if let Ok(meta) = std::fs::metadata(&config.state_dir)
         && !meta.is_dir()
     {

@@ -28,6 +28,7 @@ fn every_field_has_an_option_and_every_option_a_field() {
     config.sip.advertise = Some("pf.example.org".into());
     config.sip.core = Some("sip:core".into());
     config.sip.isf = Some("sip:isf".into());
+    config.sip.own_uri = Some("sip:pf@example.org".into());
     config.sip.transactions_per_source = Some(1000);
     config.msrp.advertise = Some([192, 0, 2, 7].into());
     config.registrar.users = Some("users.toml".into());
@@ -173,6 +174,20 @@ fn what_pf_would_not_accept_itself_is_an_error() {
         found.iter().map(|(line, key, _)| (*line, key.as_str())).collect::<Vec<_>>(),
         [(4, "policy.session_expires")]
     );
+}
+
+#[test]
+fn a_media_path_option_that_does_nothing_is_a_warning() {
+    for (policy, key) in [
+        ("media_path = \"when-needed\"", Some("policy.media_path")),
+        ("media_path = \"when-needed\"\ndirect_delivery = false", None),
+        ("media_path_users = [\"sip:alice@example.org\"]", Some("policy.media_path_users")),
+        ("media_path = \"sometimes\"", Some("policy.media_path")),
+    ] {
+        let found = check(Path::new("/nowhere/pf.toml"), &format!("{GOOD}[policy]\n{policy}\n")).findings;
+        let about = found.iter().find(|f| f.key.starts_with("policy.media_path")).map(|f| f.key.as_str());
+        assert_eq!(about, key, "{policy}: {found:#?}");
+    }
 }
 
 #[test]

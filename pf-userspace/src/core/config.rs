@@ -38,6 +38,10 @@ pub struct CoreConfig {
     /// Algorithms of digest authentication, the best first: each is offered in a header field of its own, in this
     /// order, and no other is accepted. At least one.
     pub digest: Vec<DigestAlgorithm>,
+    /// Our own SIP URI, where it is not simply our address: From of what we ask on our own account.
+    pub own_uri: Option<String>,
+    /// We are outside of the core's trust domain (TS 24.229 clause 4.4).
+    pub outside_trust_domain: bool,
     /// The message store; without one nothing is recorded.
     pub store: Option<StoreConfig>,
 }

@@ -281,6 +281,24 @@ pub enum MediaCommand {
         /// Our `a=path` URI for this leg.
         local: String,
     },
+    /// What became of a message of [`MediaEvent::Intercepted`]: its sender is answered.
+    ConfirmIntercepted {
+        /// Which stream.
+        stream: StreamKey,
+        /// Which message.
+        number: u64,
+        /// Is it kept?
+        kept: bool,
+    },
+    /// The client is lost and the session goes on: the far end's messages are answered here (clause 8.2.2.3
+    /// step 4.ii).
+    Intercept {
+        /// Which stream.
+        stream: StreamKey,
+        /// Octets of messages that may be held at once until they are kept, each reported by
+        /// [`MediaEvent::Intercepted`]; absent: messages are answered and dropped.
+        keep: Option<u64>,
+    },
     /// A stream begins.
     OpenStream {
         /// The stream's name, chosen by the core.
@@ -323,6 +341,18 @@ pub struct StreamPolicy {
 /// What a media worker reports.
 #[derive(Clone, Debug)]
 pub enum MediaEvent {
+    /// The far end has sent a message for a client that is lost. It waits for
+    /// [`MediaCommand::ConfirmIntercepted`].
+    Intercepted {
+        /// The far end's leg.
+        leg: LegKey,
+        /// Its stream.
+        stream: StreamKey,
+        /// Number of the message within the stream.
+        number: u64,
+        /// The message.
+        message: Box<InterceptedMessage>,
+    },
     /// A leg was released on the core's word; its final counters.
     LegClosed {
         /// Which leg.
@@ -344,6 +374,17 @@ pub enum MediaEvent {
         /// Which leg.
         leg: LegKey,
     },
+}
+
+/// A whole message that was intercepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterceptedMessage {
+    /// MSRP Message-ID.
+    pub message_id: String,
+    /// Content-Type.
+    pub content_type: Option<String>,
+    /// The body.
+    pub octets: Vec<u8>,
 }
 
 /// Why a leg went down. Shown to the operator.

@@ -8,6 +8,7 @@
 //!
 //! No iteration order of a hash map may reach the outside; randomness comes in through [`Entropy`].
 
+pub mod conference;
 pub mod config;
 pub mod entropy;
 pub mod event;

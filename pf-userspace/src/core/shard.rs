@@ -112,7 +112,8 @@ impl Shard {
         match event {
             Event::Tick => self.tick(now),
             Event::Media(event) => {
-                let (MediaEvent::LegClosed { leg, .. }
+                let (MediaEvent::Intercepted { leg, .. }
+                | MediaEvent::LegClosed { leg, .. }
                 | MediaEvent::LegDown { leg, .. }
                 | MediaEvent::LegUp { leg }) = &event;
                 let session = self.index.media.get(leg).copied();
@@ -481,6 +482,11 @@ impl Index {
 impl Shard {
     pub(crate) fn all(&self) -> impl Iterator<Item = &Session> {
         self.sessions.values()
+    }
+
+    /// Does something in the surroundings of an event.
+    pub(crate) fn with_context(&mut self, now: Time, work: impl FnOnce(&mut Context<'_>)) -> Vec<Command> {
+        self.answer(now, work)
     }
 
     pub(crate) fn limit(&mut self, limits: Limits) {

@@ -37,9 +37,10 @@ impl Directory {
         }
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         match command {
-            MediaCommand::OpenStream { stream, .. } | MediaCommand::CloseStream { stream } => {
-                Some(self.of(*stream))
-            }
+            MediaCommand::CloseStream { stream }
+            | MediaCommand::ConfirmIntercepted { stream, .. }
+            | MediaCommand::Intercept { stream, .. }
+            | MediaCommand::OpenStream { stream, .. } => Some(self.of(*stream)),
             MediaCommand::OpenLeg { leg, stream, local, .. } => {
                 let worker = self.of(*stream);
                 let session: Box<[u8]> =
@@ -63,7 +64,7 @@ impl Directory {
     /// A worker reports the end of a leg.
     pub(super) fn note(&self, event: &MediaEvent) {
         let leg = match event {
-            MediaEvent::LegUp { .. } => return,
+            MediaEvent::Intercepted { .. } | MediaEvent::LegUp { .. } => return,
             MediaEvent::LegClosed { leg, .. } | MediaEvent::LegDown { leg, .. } => leg,
         };
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);

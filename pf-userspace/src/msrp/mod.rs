@@ -12,6 +12,7 @@ mod directory;
 mod own;
 mod seldom;
 mod socket;
+mod splice;
 mod transfer;
 mod unbound;
 mod worker;
@@ -28,9 +29,13 @@ use mio::Waker;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 
+pub use self::splice::{ConnectionRow, PathView};
 use self::{directory::Directory, worker::Worker};
-use crate::core::event::{MediaCommand, MediaEvent};
-pub use crate::core::media::{LegSnapshot, LegState, Limits};
+pub use crate::core::media::{LegPath, LegSnapshot, LegState, Limits};
+use crate::{
+    core::event::{MediaCommand, MediaEvent},
+    fastpath::Datapath,
+};
 
 /// How the relay is set up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +79,10 @@ enum Order {
     Command(MediaCommand),
     /// A name was resolved (or not).
     Resolved(connect::Resolved),
+    /// Report the connections of the in-kernel path, where there is one.
+    Connections(oneshot::Sender<Vec<ConnectionRow>>),
+    /// Report the sums of the in-kernel path, where there is one.
+    Path(oneshot::Sender<Option<PathView>>),
     /// Report all legs.
     Snapshot(oneshot::Sender<Vec<LegSnapshot>>),
     /// End.
@@ -119,7 +128,19 @@ impl Relay {
     /// # Errors
     /// A listener cannot be bound, or the system gives no epoll instance or thread.
     pub fn start(config: RelayConfig, events: UnboundedSender<MediaEvent>) -> io::Result<Relay> {
-        let count = config.workers.max(1);
+        Relay::start_with(config, None, events)
+    }
+
+    /// The same with an in-kernel path, which serves one worker: there is only one then.
+    ///
+    /// # Errors
+    /// As [`Relay::start`].
+    pub fn start_with(
+        config: RelayConfig,
+        mut path: Option<Datapath>,
+        events: UnboundedSender<MediaEvent>,
+    ) -> io::Result<Relay> {
+        let count = if path.is_some() { 1 } else { config.workers.max(1) };
         let directory = Arc::new(Directory::new(count));
         let mut local = config.listen.clone();
         let mut seats = Vec::new();
@@ -150,7 +171,10 @@ impl Relay {
                 directory: directory.clone(),
                 own: own.clone(),
             };
-            let worker = Worker::new(config.clone(), poll, inbox, listeners, colleagues, events.clone())?;
+            let mut worker = Worker::new(config.clone(), poll, inbox, listeners, colleagues, events.clone())?;
+            if let Some(path) = path.take() {
+                worker.splice_with(path)?;
+            }
             let failed = failed.clone();
             let work = move || {
                 // Its sessions are lost with it: whoever holds the relay has to know.
@@ -186,6 +210,22 @@ impl Relay {
         }
         all.sort_by_key(|leg| leg.leg);
         all
+    }
+
+    /// The sums of the in-kernel path; nothing where there is none.
+    pub async fn path(&self) -> Option<PathView> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared.seats.first()?.order(Order::Path(sender));
+        receiver.await.ok().flatten()
+    }
+
+    /// The connections that the in-kernel path knows.
+    pub async fn connections(&self) -> Vec<ConnectionRow> {
+        let (sender, receiver) = oneshot::channel();
+        if let Some(seat) = self.shared.seats.first() {
+            seat.order(Order::Connections(sender));
+        }
+        receiver.await.unwrap_or_default()
     }
 
     /// Waits until a worker ends by itself, which none should: gives the reason. Its sessions are lost.

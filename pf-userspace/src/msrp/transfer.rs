@@ -55,6 +55,9 @@ impl Worker {
             }
             let total = kept + got;
             socket.rest.clear();
+            if !self.splice_lets_in(id, kept, got) {
+                return;
+            }
             if got > 0 && !self.switch.is_bound(id) && !self.take_orders_first(id, total) {
                 return;
             }
@@ -86,6 +89,9 @@ impl Worker {
     /// Gives the first `total` octets of the buffer to the switch, and writes what borrows from them.
     fn give(&mut self, id: ConnId, total: usize) {
         let consumed = self.switch.input(self.now, id, &self.buffer[..total]).min(total);
+        if let Some(splice) = &mut self.splice {
+            splice.hold_back(self.now, &mut self.switch, id);
+        }
         while let Some(to) = self.switch.take_borrowing() {
             self.write(to);
             self.switch.settle(to, &self.buffer[..total]);
@@ -126,6 +132,9 @@ impl Worker {
 
     /// Writes as much as the socket takes.
     pub(super) fn write(&mut self, id: ConnId) {
+        if self.splice.is_some() && !self.splice_writes(id) {
+            return;
+        }
         loop {
             let Some(socket) =
                 self.sockets.get_mut(id.index()).and_then(Option::as_mut).filter(|s| s.id == id)
@@ -143,7 +152,12 @@ impl Worker {
                 socket.stream.write(outbox.plain())
             };
             match written {
-                Ok(n) => self.switch.wrote(self.now, id, n),
+                Ok(n) => {
+                    if let Some(splice) = &mut self.splice {
+                        splice.wrote(id, n);
+                    }
+                    self.switch.wrote(self.now, id, n);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     socket.writable = false;
                     // Starts the watch over a connection that takes nothing.

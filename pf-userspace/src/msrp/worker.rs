@@ -19,6 +19,7 @@ use super::{
     own::Own,
     seldom::Seldom,
     socket,
+    splice::Splice,
     transfer::{READ, REMAINDER},
     unbound::Unbound,
 };
@@ -31,6 +32,8 @@ use crate::core::{
 
 /// Token of the waker.
 pub(super) const WAKER: Token = Token(usize::MAX);
+/// Token of the in-kernel path's log.
+pub(super) const LOG: Token = Token(usize::MAX - 1);
 /// Tokens of listeners begin here; below are connections, by place.
 const LISTENERS: usize = 1 << 40;
 /// Tokens of connections that are being closed begin here.
@@ -96,6 +99,8 @@ pub(super) struct Worker {
     pub(super) colleagues: Colleagues,
     events: UnboundedSender<MediaEvent>,
     pub(super) switch: Switch,
+    /// The in-kernel path, where there is one.
+    pub(super) splice: Option<Box<Splice>>,
     pub(super) sockets: Vec<Option<Socket>>,
     unbound: Unbound,
     pub(super) closing: slab::Slab<Closing>,
@@ -135,6 +140,7 @@ impl Worker {
             colleagues,
             events,
             switch,
+            splice: None,
             sockets: Vec::new(),
             unbound: Unbound::default(),
             closing: slab::Slab::new(),
@@ -161,11 +167,13 @@ impl Worker {
             self.now = Time::from_start(self.start.elapsed());
             // First what the core has ordered: a peer may already use what was given out a moment ago.
             if !self.orders() || self.stopping {
+                self.splice_stop();
                 return Ok(());
             }
             for event in &events {
                 match event.token() {
                     WAKER => {}
+                    LOG => self.splice_woken(),
                     Token(n) if n >= CLOSING => self.linger(n - CLOSING),
                     Token(n) if n >= LISTENERS => self.accept_soon(n - LISTENERS),
                     Token(n) => self.ready(n, event),
@@ -186,8 +194,12 @@ impl Worker {
                     self.read(id);
                 }
             }
+            if let Some(splice) = &mut self.splice {
+                splice.before_timers(self.now, &mut self.switch);
+            }
             self.switch.tick(self.now);
             self.settle_down();
+            self.splice_arm();
         }
     }
 
@@ -200,8 +212,10 @@ impl Worker {
         let now = self.start.elapsed();
         let timer = self.switch.deadline().map(|at| at.since_start().saturating_sub(now));
         let linger = (!self.closing.is_empty()).then_some(LINGER);
+        let splice = self.splice.as_ref().and_then(|splice| splice.deadline());
+        let splice = splice.map(|at| at.since_start().saturating_sub(now));
         // epoll counts milliseconds and mio rounds up.
-        timer.into_iter().chain(linger).chain(again).min()
+        timer.into_iter().chain(linger).chain(again).chain(splice).min()
     }
 
     pub(super) fn socket(&mut self, id: ConnId) -> Option<&mut Socket> {
@@ -218,6 +232,7 @@ impl Worker {
                 let Some(id) = self.switch.take_ready() else { break };
                 self.read(id);
             }
+            self.splice_turn();
             while let Some(id) = self.switch.take_dirty() {
                 self.write(id);
             }
@@ -248,6 +263,9 @@ impl Worker {
         loop {
             match self.inbox.try_recv() {
                 Ok(Order::Command(command)) => {
+                    if let Some(splice) = &mut self.splice {
+                        splice.before_command(self.now, &mut self.switch, &command);
+                    }
                     self.switch.command(self.now, command);
                     self.act();
                 }
@@ -259,9 +277,26 @@ impl Worker {
                         self.gone(found.conn);
                     }
                 },
-                Ok(Order::Snapshot(reply)) => {
+                Ok(Order::Connections(reply)) => {
+                    let legs = self.switch.snapshot();
+                    let rows = self.splice.as_ref().map(|splice| splice.dump(&legs));
                     // Whoever asked may have gone.
-                    let _ = reply.send(self.switch.snapshot());
+                    let _ = reply.send(rows.unwrap_or_default());
+                }
+                Ok(Order::Path(reply)) => {
+                    let path = self.splice.as_mut();
+                    let _ = reply.send(path.map(|splice| splice.sums(self.now, &mut self.switch)));
+                }
+                Ok(Order::Snapshot(reply)) => {
+                    if let Some(splice) = &mut self.splice {
+                        splice.refresh(self.now, &mut self.switch);
+                    }
+                    let mut legs = self.switch.snapshot();
+                    if let Some(splice) = &mut self.splice {
+                        splice.complete(&mut self.switch, &mut legs);
+                    }
+                    // Whoever asked may have gone.
+                    let _ = reply.send(legs);
                 }
                 #[cfg(test)]
                 Ok(Order::Fail) => panic!("told to fail"),
@@ -453,6 +488,10 @@ impl Worker {
 
     /// The connection is broken, or ended by the peer, or never came to be.
     pub(super) fn gone(&mut self, id: ConnId) {
+        if let Some(splice) = &mut self.splice {
+            // What was in flight there goes with it.
+            splice.closing(self.now, &mut self.switch, id);
+        }
         if let Some(place) = self.sockets.get_mut(id.index())
             && place.as_ref().is_some_and(|socket| socket.id == id)
         {
@@ -462,7 +501,11 @@ impl Worker {
     }
 
     /// The switch has given the connection up.
-    fn close(&mut self, id: ConnId, rest: Vec<u8>) {
+    fn close(&mut self, id: ConnId, mut rest: Vec<u8>) {
+        if let Some(splice) = &mut self.splice {
+            let first = splice.closing(self.now, &mut self.switch, id);
+            rest.splice(..0, first);
+        }
         let Some(place) = self.sockets.get_mut(id.index()) else { return };
         let Some(mut socket) = place.take_if(|socket| socket.id == id) else { return };
         if socket.connecting || socket.ended && rest.is_empty() {

@@ -262,6 +262,8 @@ mod tests {
             secret: [1; 32],
             users: Vec::new(),
             digest: DigestAlgorithm::ALL.to_vec(),
+            own_uri: None,
+            outside_trust_domain: false,
             store: None,
         };
         let mut shard = Shard::new(config, Box::new(SeededEntropy(1)));

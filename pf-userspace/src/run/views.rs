@@ -8,20 +8,21 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    fast::FastPath,
     guarded::Guarded,
     shard::{CoreAnswer, CoreQuery, Shells, Wanted, add},
 };
 use crate::{
     admin::{
         Answer, Query, Request, Source,
-        protocol::{FastPathStats, LegRow, Stats, UserspaceReason},
+        protocol::{FastPathStats, LegRow, Stats},
     },
-    config::model::FastPath,
+    config::model,
     core::{
         event::{LegCounters, LegKey},
         view::SessionView,
     },
-    msrp::{LegSnapshot, LegState},
+    msrp::{LegSnapshot, LegState, PathView},
 };
 
 /// Answers the admin socket.
@@ -32,7 +33,7 @@ pub(super) struct Views {
     pub(super) shells: Shells,
     /// When the process started.
     pub(super) start: Instant,
-    /// As configured.
+    /// What became of the wish for the in-kernel path.
     pub(super) fast_path: FastPath,
     /// The guard, where there is one.
     pub(super) guard: Guarded,
@@ -50,6 +51,12 @@ impl Source for Views {
                 Some(core) => Answer::Groups { total: core.group_total, groups: core.groups },
                 None => stopping(),
             },
+            Query::Connections => {
+                let mut connections = self.shells.relay.connections().await;
+                let total = connections.len();
+                connections.truncate(rows);
+                Answer::Connections { total, connections }
+            }
             Query::Guard | Query::Maps | Query::Set => self.guard.answer(request).await,
             Query::Legs => {
                 let mut living = self.shells.relay.snapshot().await;
@@ -101,16 +108,30 @@ impl Views {
         answer.await.ok()
     }
 
+    /// How much of `sends` the kernel carried, and why not the others.
+    async fn path(&self, sends: u64) -> FastPathStats {
+        let mode = self.fast_path.wanted.to_string();
+        if let Some(path) = self.shells.relay.path().await {
+            return carried(mode, path);
+        }
+        let reason = match self.fast_path.wanted {
+            model::FastPath::Off => "switched-off",
+            model::FastPath::Auto | model::FastPath::Required => "not-available",
+        };
+        FastPathStats {
+            mode,
+            missing: self.fast_path.missing.clone(),
+            sends_in_userspace: BTreeMap::from([(reason.to_owned(), sends)]),
+            ..FastPathStats::default()
+        }
+    }
+
     async fn stats(&self, core: CoreAnswer) -> Stats {
         let living = self.shells.relay.snapshot().await;
         let mut media = core.past.carried;
         for leg in &living {
             add(&mut media, &leg.counters);
         }
-        let reason = match self.fast_path {
-            FastPath::Off => UserspaceReason::SwitchedOff,
-            FastPath::Auto | FastPath::Required => UserspaceReason::NotBuilt,
-        };
         Stats {
             pf_version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.start.elapsed().as_secs(),
@@ -120,16 +141,30 @@ impl Views {
             legs: living.len(),
             media,
             legs_down: core.past.down,
-            fast_path: FastPathStats {
-                mode: self.fast_path.to_string(),
-                available: false,
-                sends_in_kernel: 0,
-                sends_in_userspace: BTreeMap::from([(reason, media.sends_in)]),
-            },
+            fast_path: self.path(media.sends_in).await,
             store: self.shells.store.is_some().then_some(core.store),
             guard: self.guard.stats(),
             sip: serde_json::to_value(self.shells.sip.stats()).unwrap_or_default(),
         }
+    }
+}
+
+/// The in-kernel path of a process that has one.
+fn carried(mode: String, path: PathView) -> FastPathStats {
+    let passed: u64 = path.sends_in_userspace.values().sum();
+    let all = path.sends_in_kernel + passed;
+    let named = path.sends_in_userspace.into_iter().map(|(why, count)| (why.name().to_owned(), count));
+    FastPathStats {
+        mode,
+        available: true,
+        missing: None,
+        hit_ratio: (all > 0).then(|| path.sends_in_kernel as f64 / all as f64),
+        sends_in_kernel: path.sends_in_kernel,
+        sends_in_userspace: named.collect(),
+        streams: path.streams,
+        connections: path.connections,
+        left: path.left,
+        counts: path.counts,
     }
 }
 
@@ -162,6 +197,8 @@ fn legs(mut owners: HashMap<LegKey, (u64, String)>, snapshot: Vec<LegSnapshot>) 
             peer: leg.peer.map(|peer| peer.to_string()),
             queued_octets: leg.queued,
             counters: leg.counters,
+            kernel: leg.kernel,
+            path: leg.path,
         }
     };
     snapshot.into_iter().map(row).collect()

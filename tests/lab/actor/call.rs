@@ -16,11 +16,11 @@ use crate::{
 pub struct Calling {
     /// The client transaction, for provisional responses and CANCEL.
     pub tx: ClientTx,
-    party: Party,
+    pub(super) party: Party,
     to: SocketAddr,
-    media: Media,
-    setup: Option<String>,
-    requests: mpsc::UnboundedReceiver<ServerRequest>,
+    pub(super) media: Media,
+    pub(super) setup: Option<String>,
+    pub(super) requests: mpsc::UnboundedReceiver<ServerRequest>,
 }
 
 /// An INVITE that came in.

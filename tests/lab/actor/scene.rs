@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{Call, Device, Party, Ue};
 use crate::{
-    net::Place,
+    net::{Network, Place},
     pf::{Pf, PfOptions},
     sip::{SdpOptions, Transport},
     trace::Trace,
@@ -23,8 +23,18 @@ pub struct SceneOptions {
     pub transport: Transport,
     /// Interworking Selection Function.
     pub isf: Option<SocketAddr>,
+    /// Lines of the `[sip]` table.
+    pub sip: String,
     /// Lines of the `[msrp]` table.
     pub msrp: String,
+    /// Value of `fast_path`.
+    pub fast_path: &'static str,
+    /// A network whose hosts the actors live on, instead of loopback addresses.
+    pub network: Option<Network>,
+    /// There: their IPv6 addresses.
+    pub ipv6: bool,
+    /// There: all on one host.
+    pub one_host: bool,
     /// Lines for alice in the users file.
     pub user: String,
     /// Lines of the `[store]` table.
@@ -38,7 +48,12 @@ impl Default for SceneOptions {
             devices: vec!["UE-A", "UE-B", "UE-C"],
             transport: Transport::Udp,
             isf: None,
+            sip: String::new(),
             msrp: String::new(),
+            fast_path: "off",
+            network: None,
+            ipv6: false,
+            one_host: false,
             user: String::new(),
             store: String::new(),
         }
@@ -55,6 +70,8 @@ pub struct Scene {
     pub devices: Vec<Ue>,
     /// The product.
     pub pf: Pf,
+    // Holds the namespaces.
+    _network: Option<Network>,
 }
 
 impl Scene {
@@ -78,17 +95,29 @@ impl Scene {
     }
 
     /// The same without registrations.
-    pub async fn unregistered(options: SceneOptions) -> Result<Scene> {
+    pub async fn unregistered(mut options: SceneOptions) -> Result<Scene> {
         let trace = Trace::default();
-        let home = Place::loopback(1);
-        let far = Party::start("FAR", &Place::loopback(9), Transport::Udp, Scene::BOB, &trace)?;
+        let mut only: Option<Place> = None;
+        let mut place = |name: &str, last: u8| match &mut options.network {
+            Some(network) => {
+                if let Some(only) = only.as_ref().filter(|_| options.one_host) {
+                    return Ok(only.clone());
+                }
+                let host = network.host(name)?;
+                Ok::<_, anyhow::Error>(only.insert(if options.ipv6 { host.v6 } else { host.v4 }).clone())
+            }
+            None => Ok(Place::loopback(last)),
+        };
+        let home = place("pf", 1)?;
+        let far = Party::start("FAR", &place("FAR", 9)?, Transport::Udp, Scene::BOB, &trace)?;
         let mut pf = PfOptions::new(&home);
         pf.policy = options.policy;
         pf.core = Some(far.agent.local());
         pf.trusted = vec![far.place.ip];
         pf.registrars = vec![far.place.ip];
         pf.isf = options.isf;
-        pf.msrp = options.msrp;
+        (pf.sip, pf.msrp) = (options.sip, options.msrp);
+        pf.fast_path = options.fast_path;
         pf.user = options.user;
         pf.more = format!("[store]\n{}\n", options.store);
         let pf = Pf::start(&pf)?;
@@ -104,9 +133,9 @@ impl Scene {
             let mut device = Device::of_alice(&format!("{name} of Alice"));
             device.transport = options.transport;
             let proxy = pf.sip_address(options.transport, home.ip)?;
-            devices.push(Ue::start(name, &Place::loopback(number), device, proxy, &trace)?);
+            devices.push(Ue::start(name, &place(name, number)?, device, proxy, &trace)?);
         }
-        Ok(Scene { trace, far, devices, pf })
+        Ok(Scene { trace, far, devices, pf, _network: options.network })
     }
 
     /// The originator.
@@ -136,10 +165,15 @@ impl Scene {
 
     /// Establishes a session with the far end and with every other device.
     pub async fn full_call(&self) -> Result<(Call, Call, Vec<Call>)> {
+        self.full_call_with(&SdpOptions::setup("passive")).await
+    }
+
+    /// The same with this answer of the devices.
+    pub async fn full_call_with(&self, answer: &SdpOptions) -> Result<(Call, Call, Vec<Call>)> {
         let (a, far) = self.call().await?;
         let mut others = Vec::new();
         for device in &self.devices[1..] {
-            let call = device.invited(SOON).await?.accept().await?;
+            let call = device.invited(SOON).await?.accept_with(answer, |_| {}).await?;
             call.media.ready(SOON).await.with_context(|| format!("leg of {}", device.name))?;
             others.push(call);
         }

@@ -190,6 +190,7 @@ impl Stage {
         let far_host = place(network.host("far")?);
         let far = Party::start("FAR", &far_host, transport, BOB, trace)?;
         let mut options = PfOptions::new(&home);
+        options.fast_path = "auto";
         options.core = Some(far.agent.local());
         options.trusted = vec![far_host.ip];
         let pf = Pf::start(&options)?;

@@ -34,7 +34,7 @@ pub(crate) struct Inner {
     servers: Mutex<HashMap<(String, String), Arc<ServerState>>>,
     pub(crate) dialogs: Mutex<HashMap<(String, String), mpsc::UnboundedSender<ServerRequest>>>,
     acks: Mutex<HashMap<AckKey, (Message, Transport, SocketAddr)>>,
-    waiting_acks: Mutex<HashMap<(String, u32), Arc<ServerState>>>,
+    waiting_acks: Mutex<HashMap<AckKey, Arc<ServerState>>>,
     requests: tokio::sync::Mutex<mpsc::UnboundedReceiver<ServerRequest>>,
     violations: Mutex<Vec<String>>,
 }
@@ -72,6 +72,8 @@ pub struct ServerRequest {
     pub tag: String,
     state: Arc<ServerState>,
     agent: Weak<Inner>,
+    /// Who gets the ACK of a 2xx.
+    acked_at: Weak<Inner>,
 }
 
 /// A request of ours that waits for its answers.
@@ -266,12 +268,36 @@ impl ServerRequest {
         agent.wires.send_back(&response, &self.peer).await?;
         if self.message.method() == "INVITE" && response.code() >= 200 {
             if response.code() < 300 {
-                let key = (self.message.required("Call-ID")?.to_owned(), self.message.cseq());
-                lock(&agent.waiting_acks).insert(key, self.state.clone());
+                let call_id = self.message.required("Call-ID")?.to_owned();
+                let acked_at = self.acked_at.upgrade().context("the agent ended")?;
+                let key = (call_id, self.message.cseq(), self.tag.clone());
+                lock(&acked_at.waiting_acks).insert(key, self.state.clone());
             }
             tokio::spawn(repeat_until_ack(self.clone(), response));
         }
         Ok(())
+    }
+
+    /// The same request as a fork of it: its answers go back the same way with a To tag of their own, and the
+    /// ACK of a 2xx goes to `agent`, whose Contact that 2xx has to have.
+    pub fn fork(&self, agent: &Agent) -> ServerRequest {
+        let tag = crate::token(4);
+        let state = ServerState {
+            message: self.message.clone(),
+            peer: self.peer.clone(),
+            tag: tag.clone(),
+            last: Mutex::default(),
+            ack: watch::Sender::new(None),
+            cancel: watch::Sender::new(None),
+        };
+        ServerRequest {
+            message: self.message.clone(),
+            peer: self.peer.clone(),
+            tag,
+            state: Arc::new(state),
+            agent: self.agent.clone(),
+            acked_at: Arc::downgrade(&agent.0),
+        }
     }
 
     /// Answers with a code and no more.
@@ -437,7 +463,8 @@ impl Inner {
     }
 
     fn on_ack(&self, ack: Message, branch: String) -> Result<()> {
-        let key = (ack.required("Call-ID")?.to_owned(), ack.cseq());
+        let to_tag = tag(ack.required("To")?).unwrap_or_default().to_owned();
+        let key = (ack.required("Call-ID")?.to_owned(), ack.cseq(), to_tag);
         let state = lock(&self.servers).get(&(branch, "INVITE".to_owned())).cloned();
         let state = state.or_else(|| lock(&self.waiting_acks).get(&key).cloned());
         if let Some(state) = state {
@@ -471,6 +498,7 @@ impl Inner {
             tag: state.tag.clone(),
             state,
             agent: Arc::downgrade(self),
+            acked_at: Arc::downgrade(self),
         }
     }
 }

@@ -48,8 +48,8 @@ impl Dialog {
         })
     }
 
-    /// The callee's dialog, from the INVITE that it accepts.
-    pub(crate) fn callee(agent: &Agent, invite: &ServerRequest) -> Result<Dialog> {
+    /// The callee's dialog, from the INVITE (or the SUBSCRIBE) that it accepts.
+    pub fn callee(agent: &Agent, invite: &ServerRequest) -> Result<Dialog> {
         let message = &invite.message;
         let call_id = message.required("Call-ID")?.to_owned();
         let (sender, requests) = mpsc::unbounded_channel();

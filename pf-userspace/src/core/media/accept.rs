@@ -10,6 +10,13 @@ pub(super) fn accepts_all(remote: &RemoteLeg) -> bool {
     remote.may_send && remote.max_size.is_none() && remote.accept_types.iter().any(|t| t.trim() == "*")
 }
 
+/// Does the peer accept the CPIM wrapper with whatever is in it?
+pub(super) fn accepts_cpim(remote: &RemoteLeg) -> bool {
+    let all = |types: &[String]| types.iter().any(|t| t.trim() == "*");
+    matches_any(&remote.accept_types, b"message/cpim")
+        && (all(&remote.accept_types) || all(&remote.accept_wrapped_types))
+}
+
 impl Leg {
     /// May a copy of this message be sent to the peer? `body` is what is at hand of the body: a type inside a
     /// CPIM wrapper is looked at only if it can be seen there.

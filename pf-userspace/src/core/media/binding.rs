@@ -63,7 +63,9 @@ impl Switch {
         leg.conn = Some(id);
         leg.rebind = false;
         conn.legs.push(leg_id);
-        if conn.up {
+        let up = conn.up;
+        self.plans_changed(id);
+        if up {
             self.leg_up(now, leg_id);
         }
     }
@@ -73,6 +75,7 @@ impl Switch {
         let Some(leg) = self.legs.get(leg_id) else { return };
         let (key, stream) = (leg.key, leg.stream);
         self.arrived.push(leg_id);
+        self.plan_changed(stream);
         self.actions.push_back(super::Action::Event(MediaEvent::LegUp { leg: key }));
         self.wake_stream(stream);
     }

@@ -33,6 +33,10 @@ impl Switch {
                 }
             }
             MediaCommand::CloseStream { stream } => self.close_stream(now, stream),
+            MediaCommand::Intercept { stream, keep } => self.begin_interception(stream, keep),
+            MediaCommand::ConfirmIntercepted { stream, number, kept } => {
+                self.confirm_intercepted(stream, number, kept);
+            }
         }
         self.welcome(now);
         self.close_answered(now);
@@ -52,6 +56,7 @@ impl Switch {
             chunked: Default::default(),
             waiters: Vec::new(),
             backlog: Default::default(),
+            interception: None,
         });
         self.stream_keys.insert(key, stream);
     }
@@ -65,6 +70,7 @@ impl Switch {
             self.remove_leg(now, leg, Gone::Closed);
         }
         self.wake_stream(id);
+        self.plan_changed(id);
         self.streams.remove(id);
     }
 
@@ -97,7 +103,12 @@ impl Switch {
             waiting: now,
             counters: LegCounters::default(),
             accepts_all: false,
+            block: None,
+            relearned: 0,
+            kernel: super::KernelCounters::default(),
+            asked: None,
         });
+        self.plan_changed(stream);
         self.leg_keys.insert(key, id);
         self.sessions.insert(session.into(), id);
         if let Some(stream) = self.streams.get_mut(stream) {
@@ -112,6 +123,9 @@ impl Switch {
     fn connect_leg(&mut self, now: Time, key: LegKey, remote: RemoteLeg) {
         let Some(id) = self.leg_keys.get(&key).copied() else { return };
         let whole = remote.path.iter().all(|uri| uri.bytes().all(|o| (0x21..0x7f).contains(&o)));
+        if let Some(stream) = self.legs.get(id).map(|leg| leg.stream) {
+            self.plan_changed(stream);
+        }
         let Some(leg) = self.legs.get_mut(id) else { return };
         if remote.path.is_empty() || !whole {
             // A path that would not stay within its header.
@@ -125,6 +139,7 @@ impl Switch {
             leg.answer_to(uri.as_bytes());
         }
         leg.accepts_all = accept::accepts_all(&remote);
+        (leg.block, leg.relearned) = (None, 0);
         let before = leg.remote.replace(remote.clone());
         let (bound, stream) = (leg.conn, leg.stream);
         self.arrived.push(id);

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use pf_common::msrp::Ident;
 
-use super::{ConnId, LegId, late::Kept, live::Live, outbox::Outbox};
+use super::{ConnId, LegId, Why, intercept::Taken, late::Kept, live::Live, outbox::Outbox};
 use crate::core::time::Time;
 
 /// One connection.
@@ -57,6 +57,8 @@ pub struct Connection {
     pub(super) live: Live,
     /// The last time that something could be written, or that the outbox was empty.
     pub(super) progress: Time,
+    /// Why its messages come to userspace, where they could pass it by.
+    pub(super) why: Why,
 }
 
 /// Where in a frame reading stands.
@@ -97,6 +99,8 @@ pub(super) struct Frame {
     pub(super) answered: bool,
     /// It is kept for legs that are not up yet.
     pub(super) kept: Option<Box<Kept>>,
+    /// It is taken in for a client that is lost.
+    pub(super) taken: Option<Box<Taken>>,
 }
 
 impl Default for Frame {
@@ -116,6 +120,7 @@ impl Default for Frame {
             total: None,
             answered: false,
             kept: None,
+            taken: None,
         }
     }
 }
@@ -174,6 +179,7 @@ impl Connection {
             turn: None,
             live: Live::default(),
             progress: now,
+            why: Why::default(),
         }
     }
 

@@ -24,7 +24,7 @@ impl Switch {
         frame.transaction = Some(head.transaction);
         frame.leg = Some(from);
         frame.targets.clear();
-        frame.kept = None;
+        (frame.kept, frame.taken) = (None, None);
         frame.message_id.clear();
         frame
             .message_id
@@ -142,6 +142,9 @@ impl Switch {
         if source.frame.kept.is_some() {
             self.keep_on(id, input.get(from..from + consumed).unwrap_or(&[]));
         }
+        if self.conns.get(id).is_some_and(|source| source.frame.taken.is_some()) {
+            self.take_in(id, input.get(from..to).unwrap_or(&[]));
+        }
         let mut pause = false;
         let mut missed = Vec::new();
         for target in &targets {
@@ -220,11 +223,14 @@ impl Switch {
     fn finish(&mut self, now: Time, id: ConnId, flag: Flag) {
         let Some(source) = self.conns.get_mut(id) else { return };
         source.reading = Reading::Head;
-        let kept = source.frame.kept.is_some();
+        let (kept, taken) = (source.frame.kept.is_some(), source.frame.taken.is_some());
         let mut targets = std::mem::take(&mut source.frame.targets);
         self.follow(now, id, flag, &targets);
         if kept {
             self.kept_whole(id, flag);
+        }
+        if taken {
+            self.taken_whole(id, flag);
         }
         for target in &targets {
             let Some(conn) = self.conns.get_mut(target.conn) else { continue };
@@ -297,6 +303,8 @@ impl Switch {
             return;
         }
         let targets = std::mem::take(&mut source.frame.targets);
+        self.forget_taken(id);
+        let Some(source) = self.conns.get_mut(id) else { return };
         if let Some(transaction) = source.frame.transaction.filter(|_| source.frame.kept.is_some()) {
             let mut end = b"\r\n".to_vec();
             end_line(&mut end, &transaction, Flag::Abandoned);

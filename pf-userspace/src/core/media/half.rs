@@ -14,6 +14,7 @@ impl Switch {
         self.now = now;
         let Some(conn) = self.conns.get_mut(id).filter(|c| c.ended.is_none()) else { return };
         conn.ended = Some(now);
+        self.plans_changed(id);
         self.half.push(id);
         self.abandon(now, id);
         self.alarm_at(now + self.limits.guard);

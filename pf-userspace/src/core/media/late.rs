@@ -60,6 +60,11 @@ impl Kept {
 }
 
 impl Backlog {
+    /// Is anything kept?
+    pub(super) fn holds_something(&self) -> bool {
+        self.octets > 0
+    }
+
     fn put_back(&mut self, mut frames: VecDeque<Kept>) {
         let octets = &mut self.octets;
         frames.retain(|kept| {

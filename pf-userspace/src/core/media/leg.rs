@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use pf_common::msrp::Uri;
 
-use super::{ConnId, LegId, LegState, connection::Connection, late::Backlog};
+use super::{ConnId, LegId, LegState, connection::Connection, intercept::Interception, late::Backlog};
 use crate::core::{
     event::{LegCounters, LegDown, LegKey, LegRole, RemoteLeg, StreamKey, StreamPolicy},
     time::Time,
@@ -12,7 +12,7 @@ use crate::core::{
 
 /// One MSRP m-line of one session.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub struct Stream {
     pub(super) policy: StreamPolicy,
     pub(super) originator: Option<LegId>,
     pub(super) far: Option<LegId>,
@@ -27,6 +27,8 @@ pub(super) struct Stream {
     pub(super) waiters: Vec<ConnId>,
     /// What is kept for devices that are not up yet.
     pub(super) backlog: Backlog,
+    /// The far end is answered here, for a client that is lost.
+    pub(super) interception: Option<Box<Interception>>,
 }
 
 /// Why a primary leg is gone.
@@ -48,7 +50,7 @@ pub(super) struct Chunked {
 
 /// One MSRP leg.
 #[derive(Debug)]
-pub(super) struct Leg {
+pub struct Leg {
     pub(super) key: LegKey,
     pub(super) stream: super::StreamId,
     pub(super) stream_key: StreamKey,
@@ -70,6 +72,14 @@ pub(super) struct Leg {
     pub(super) counters: LegCounters,
     /// It accepts every type and size.
     pub(super) accepts_all: bool,
+    /// Path lines of the peer's last frame, where they were not the expected ones.
+    pub(super) block: Option<Vec<u8>>,
+    /// How often these changed.
+    pub(super) relearned: u8,
+    /// SENDs that the kernel programs carried.
+    pub(super) kernel: super::KernelCounters,
+    /// Since when copies of the kernel programs wait for an answer of the device.
+    pub(super) asked: Option<Time>,
 }
 
 impl Leg {

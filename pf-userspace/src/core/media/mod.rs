@@ -11,7 +11,8 @@
 //!
 //! # Who slows whom?
 //! The primary leg (far end for the user's devices, originator for the far end) slows its source: reading
-//! pauses. Every other leg gets copies; when its queue passes its bound, the leg is closed. A device's leg that
+//! pauses. Where the originator is lost and the session goes on without it, the far end is answered here
+//! ([`intercept`]). Every other leg gets copies; when its queue passes its bound, the leg is closed. A device's leg that
 //! is not up yet gets its copies when it is ([`late`]). A source that leaves its frame half sent does not keep
 //! a shared connection from others ([`stuck`]).
 
@@ -20,8 +21,10 @@ mod arena;
 mod binding;
 mod command;
 mod connection;
+mod fast;
 mod frame;
 mod half;
+mod intercept;
 mod interrupt;
 mod late;
 mod leg;
@@ -47,7 +50,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::{arena::Arena, connection::Connection, leg::Leg, leg::Stream};
-pub use self::{arena::Id, outbox::Outbox};
+pub use self::{
+    arena::Id,
+    fast::{BLOCK_MAX, Carried, LegPath, MESSAGE_MAX, Plan, PlannedLeg, Why},
+    outbox::Outbox,
+};
 use super::{
     entropy::Entropy,
     event::{LegCounters, LegKey, LegRole, MediaEvent, StreamKey},
@@ -56,8 +63,10 @@ use super::{
 
 /// A connection, as long as it lives.
 pub type ConnId = Id<Connection>;
-type LegId = Id<Leg>;
-type StreamId = Id<Stream>;
+/// A leg, as long as it lives.
+pub type LegId = Id<Leg>;
+/// A stream, as long as it lives.
+pub type StreamId = Id<Stream>;
 
 /// Bounds and timers. Octets unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,6 +185,24 @@ pub struct LegSnapshot {
     pub peer: Option<SocketAddr>,
     /// Our path URI.
     pub local: String,
+    /// Its connection, as long as it has one.
+    #[serde(skip)]
+    pub conn: Option<ConnId>,
+    /// What the kernel carried of that.
+    pub kernel: KernelCounters,
+    /// How the kernel carries it, where there is an in-kernel path.
+    pub path: Option<LegPath>,
+}
+
+/// SENDs of a leg that the kernel programs carried; they are in its [`LegCounters`] as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelCounters {
+    /// Received from the peer.
+    pub sends_in: u64,
+    /// Sent to the peer.
+    pub sends_out: u64,
+    /// Of a device: answers to these.
+    pub answers: u64,
 }
 
 /// Session-ids are our own random text: a quick hash needs no key.
@@ -234,6 +261,8 @@ pub struct Switch {
     looked: Time,
     /// The time that was told last.
     now: Time,
+    /// Kept where there is an in-kernel path.
+    books: Option<fast::Books>,
 }
 
 impl Switch {
@@ -261,6 +290,7 @@ impl Switch {
             alarm: None,
             looked: Time::ZERO,
             now: Time::ZERO,
+            books: None,
         }
     }
 
@@ -276,6 +306,11 @@ impl Switch {
             conn.dirty = false;
         }
         Some(id)
+    }
+
+    /// Those that [`Switch::take_dirty`] is going to give.
+    pub fn dirty(&self) -> &[ConnId] {
+        &self.dirty
     }
 
     /// A connection whose outbox borrows from the input given last: write or [`Switch::settle`] it before that
@@ -332,6 +367,9 @@ impl Switch {
                 queued: conn.map_or(0, |c| c.queued() as u64),
                 peer: conn.and_then(|c| c.peer),
                 local: leg.local.clone(),
+                conn: leg.conn,
+                kernel: leg.kernel,
+                path: None,
             }
         };
         self.legs.iter().map(|(_, leg)| one(leg)).collect()

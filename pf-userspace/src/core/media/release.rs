@@ -222,6 +222,7 @@ impl Switch {
             Gone::Closed => MediaEvent::LegClosed { leg: leg.key, counters: leg.counters },
             Gone::Down(reason) => MediaEvent::LegDown { leg: leg.key, reason, counters: leg.counters },
         }));
+        self.plan_changed(leg.stream);
         if let Some(conn) = leg.conn {
             self.unbind(now, id, conn);
         }
@@ -254,12 +255,16 @@ impl Switch {
                 senders.push(sender);
             }
         }
+        self.plans_changed(id);
         for source in sources {
             self.drop_target(source, leg);
         }
         for sender in senders {
             if sender.report != FailureReport::No {
-                self.answer(sender.conn, sender.leg, &sender.transaction, b"481 Next hop is gone");
+                // Another try finds somebody who takes it.
+                let again = self.is_intercepted(sender.leg);
+                let status: &[u8] = if again { b"408 The client is lost" } else { b"481 Next hop is gone" };
+                self.answer(sender.conn, sender.leg, &sender.transaction, status);
             }
         }
         if last_leg {

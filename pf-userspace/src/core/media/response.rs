@@ -7,7 +7,10 @@ use super::{
     frame::end_line,
     live::{AnswerTo, Sender, Sent},
 };
-use crate::core::{event::LegDown, time::Time};
+use crate::core::{
+    event::{LegDown, LegRole},
+    time::Time,
+};
 
 impl Switch {
     /// A response has come.
@@ -15,13 +18,19 @@ impl Switch {
         let Start::Response { code, status } = head.start else { return };
         let Some(conn) = self.conns.get_mut(id) else { return };
         // Some clients answer REPORT, or answer late: a response without a transaction is dropped.
-        let Some(sent) = conn.live.take(&head.transaction) else { return };
+        let Some(sent) = conn.live.take(&head.transaction) else {
+            // A copy that the kernel programs sent, mostly.
+            return self.count_answer(id, code, head.len);
+        };
         if let Some(leg) = self.legs.get_mut(sent.leg) {
             match code {
                 200 => leg.counters.ok += 1,
                 _ => leg.counters.errors += 1,
             }
             leg.counters.octets_in += head.len as u64;
+        }
+        if code == 200 && head.fault.is_none() {
+            self.learn_block(sent.leg, rest.get(head.start_line..head.fields).unwrap_or(&[]));
         }
         self.invite(id);
         match sent.answer {
@@ -45,9 +54,32 @@ impl Switch {
         }
     }
 
+    /// A response of a device to a copy of which only the kernel programs know.
+    fn count_answer(&mut self, id: ConnId, code: u16, octets: usize) {
+        let leg = self.conns.get(id).and_then(|conn| conn.legs.first().copied());
+        let Some(leg) = leg.filter(|_| self.books.is_some()).and_then(|leg| self.legs.get_mut(leg)) else {
+            return;
+        };
+        if leg.role == LegRole::Device && leg.kernel.sends_out > 0 {
+            leg.answered(self.now, 1);
+            match code {
+                200 => leg.counters.ok += 1,
+                _ => leg.counters.errors += 1,
+            }
+            leg.counters.octets_in += octets as u64;
+        }
+    }
+
     /// The primary's response goes to the sender, with the sender's transaction id and paths; status line and
     /// further headers as they are.
-    fn pass_response(&mut self, sender: &Sender, code: u16, status: &[u8], head: &Head<'_>, rest: &[u8]) {
+    pub(super) fn pass_response(
+        &mut self,
+        sender: &Sender,
+        code: u16,
+        status: &[u8],
+        head: &Head<'_>,
+        rest: &[u8],
+    ) {
         let wanted = match sender.report {
             FailureReport::Yes => true,
             FailureReport::Partial => code != 200,
@@ -141,7 +173,7 @@ impl Switch {
     }
 
     /// Where a frame goes that must not wait: the outbox, or behind the open frame.
-    fn control(&mut self, id: ConnId) -> Option<&mut Vec<u8>> {
+    pub(super) fn control(&mut self, id: ConnId) -> Option<&mut Vec<u8>> {
         let conn = self.conns.get_mut(id)?;
         conn.dirty(id, &mut self.dirty, &mut self.spare);
         Some(if conn.open.is_some() { &mut conn.control } else { conn.outbox.octets() })

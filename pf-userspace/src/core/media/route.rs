@@ -17,6 +17,8 @@ type Frame<'a> = (&'a Head<'a>, &'a [u8]);
 
 /// What stands in the way of a frame.
 enum Primary {
+    /// We answer in the place of a client that is lost.
+    Intercepted,
     /// Answer with this status.
     Refused(&'static [u8]),
     /// The leg is there and its connection is free.
@@ -52,6 +54,7 @@ impl Switch {
         let (primary, conn) =
             match self.primary(now, id, from, at > 0, (head, &input[at + head.len..]), complete) {
                 Primary::Ready(leg, conn) => (leg, conn),
+                Primary::Intercepted => return self.intercept(id, from, head, &input[at..]),
                 Primary::Wait => return Step::Wait,
                 Primary::Refused(status) => {
                     self.count_in(from, head.len, true);
@@ -60,6 +63,8 @@ impl Switch {
                 }
             };
         self.count_in(from, head.len, true);
+        self.count_passed(id);
+        self.learn_block(from, input.get(at + head.start_line..at + head.fields).unwrap_or(&[]));
         self.begin(id, from, head, &input[at..]);
         self.add_target(id, from, head, &input[at..], (primary, conn), true);
         let mut copies = std::mem::take(&mut self.copies);
@@ -119,7 +124,7 @@ impl Switch {
         });
     }
 
-    fn count_in(&mut self, leg: LegId, octets: usize, send: bool) {
+    pub(super) fn count_in(&mut self, leg: LegId, octets: usize, send: bool) {
         if let Some(leg) = self.legs.get_mut(leg) {
             leg.counters.octets_in += octets as u64;
             leg.counters.sends_in += u64::from(send);
@@ -177,6 +182,7 @@ impl Switch {
             return Primary::Refused(b"403 Not allowed here");
         }
         let (leg, gone) = match role {
+            LegRole::Far if stream.interception.is_some() => return Primary::Intercepted,
             LegRole::Far if stream.originator_gone.is_some() && !stream.devices.is_empty() => {
                 match self.heir(stream, from, frame) {
                     Ok(heir) => (Some(heir), None),

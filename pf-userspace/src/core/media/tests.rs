@@ -1,5 +1,7 @@
 //! The switch without sockets: a world of peers, all cuts and delays drawn at random.
 
+mod fast;
+mod intercept;
 mod late;
 mod stuck;
 
@@ -170,7 +172,7 @@ impl World {
 
     /// A peer that connects and binds these legs.
     fn dial(&mut self, legs: &[u64]) -> usize {
-        let id = self.switch.accepted(self.now, None);
+        let id = self.switch.accepted(self.now, Some(([10, 0, 0, 2], 4000).into()));
         let end = self.end(id);
         for leg in legs {
             self.send(end, *leg, &format!("bind{leg:04}"), "", None, '$');
@@ -333,7 +335,7 @@ impl World {
         let mut ends = vec![];
         for id in std::mem::take(&mut self.connects) {
             ends.push(self.end(id));
-            self.switch.connected(self.now, id, None);
+            self.switch.connected(self.now, id, Some(([10, 0, 0, 9], 9).into()));
             self.act();
         }
         ends

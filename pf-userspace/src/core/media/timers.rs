@@ -37,6 +37,7 @@ impl Switch {
         let legs: Vec<LegId> = self.legs.iter().map(|(id, _)| id).collect();
         for id in legs {
             self.look_at_leg(now, id);
+            self.look_for_silence(now, id);
         }
         self.look_at_messages(now);
         for since in self.half.iter().filter_map(|id| self.conns.get(*id)?.ended).collect::<Vec<_>>() {

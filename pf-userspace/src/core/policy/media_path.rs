@@ -20,6 +20,8 @@ pub enum MediaPath {
 pub enum Reason {
     /// The user's other devices get what the originating one sends.
     DirectDelivery,
+    /// What the far end refuses may go to the ISF.
+    Interworking,
     /// The two sides may not understand each other's MSRP.
     MsrpInteroperability,
     /// The operator wants it for every session.
@@ -38,6 +40,7 @@ pub fn media_path(policy: &Policy, preferences: &Preferences, wanted: bool) -> O
     let needed = [
         (policy.media_path == MediaPath::Always, Reason::Operator),
         (policy.direct_delivery, Reason::DirectDelivery),
+        (!policy.interworking_after.is_empty(), Reason::Interworking),
         (policy.legacy_matching, Reason::MsrpInteroperability),
         (storage, Reason::Storage),
         (wanted, Reason::User),
@@ -66,10 +69,15 @@ mod tests {
         for (policy, reason) in [
             (Policy { media_path: MediaPath::Always, ..none.clone() }, Reason::Operator),
             (Policy { direct_delivery: true, ..none.clone() }, Reason::DirectDelivery),
+            (Policy { interworking_after: vec![404], ..none.clone() }, Reason::Interworking),
             (Policy { legacy_matching: true, ..none.clone() }, Reason::MsrpInteroperability),
         ] {
             assert_eq!(media_path(&policy, &nothing, false), Some(reason));
         }
-        assert_eq!(media_path(&Policy::default(), &nothing, false), Some(Reason::Operator), "as it always was");
+        assert_eq!(
+            media_path(&Policy::default(), &nothing, false),
+            Some(Reason::Operator),
+            "as it always was"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! What the operator decides. One value, read by the procedures, never changed by them.
 
+pub mod interworking;
 pub mod media_path;
 pub mod preferences;
 pub mod privacy;
@@ -9,7 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::media_path::MediaPath;
+pub use self::{
+    interworking::{IwfLeaves, IwfSetup},
+    media_path::MediaPath,
+};
 
 /// Operator policy for CPM sessions. Every field has a default; the file's `[policy]` table sets it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +65,20 @@ pub struct Policy {
     pub registration_min_seconds: u32,
     /// Longest registration that it gives, in seconds.
     pub registration_max_seconds: u32,
+    /// Errors to an INVITE after which it goes to the Interworking Selection Function (clause 8.2.2.1, error
+    /// response): status codes.
+    pub interworking_after: Vec<u16>,
+    /// Try a second session with the ISF for streams that the first one's IWFs reject (clause 8.2.2.1, 200 part
+    /// step 1).
+    pub interworking_rejected_streams: bool,
+    /// `a=setup` in the offer of that second session (AMB-08).
+    pub interworking_rejected_setup: IwfSetup,
+    /// Try a new session with the ISF for a stream that all IWFs of the session refuse (clause 8.2.2.5).
+    pub interworking_new_streams: bool,
+    /// Seconds that further IWFs may take to accept what the first one has not, before the client is answered.
+    pub interworking_wait_seconds: u32,
+    /// What ends when one of several IWFs leaves (clause 8.2.2.3 step 3).
+    pub interworking_leave: IwfLeaves,
 }
 
 impl Default for Policy {
@@ -87,6 +105,12 @@ impl Default for Policy {
             identify: Identify::Registration,
             registration_min_seconds: 60,
             registration_max_seconds: 3600,
+            interworking_after: Vec::new(),
+            interworking_rejected_streams: false,
+            interworking_rejected_setup: IwfSetup::Passive,
+            interworking_new_streams: false,
+            interworking_wait_seconds: 2,
+            interworking_leave: IwfLeaves::Session,
         }
     }
 }

@@ -11,11 +11,9 @@
 //! disturbs nobody.
 
 mod forwarding;
-mod responses;
+pub(crate) mod responses;
 mod route;
 mod session;
-#[cfg(test)]
-mod tests;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

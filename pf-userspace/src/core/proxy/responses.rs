@@ -18,7 +18,7 @@ const TRANSACTION: Duration = Duration::from_secs(37);
 
 /// A request that was passed on, with what has come back.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
+pub(crate) struct Pending {
     /// The request's server transaction.
     pub(super) tx: ServerTx,
     /// The request, for responses of our own.
@@ -57,7 +57,7 @@ enum Outcome {
 }
 
 impl Pending {
-    pub(super) fn new(
+    pub(crate) fn new(
         now: Time,
         tx: ServerTx,
         request: &Request,
@@ -65,11 +65,14 @@ impl Pending {
         branches: &[ClientTx],
     ) -> Pending {
         let wait = if request.method == Method::Invite { TIMER_C } else { TRANSACTION };
+        // Of the request, responses need the header fields.
+        let mut request = request.clone();
+        request.body = bytes::Bytes::new();
         let branch =
             |tx: &ClientTx| Branch { tx: *tx, until: now + wait, cancelled: false, outcome: Outcome::Open };
         Pending {
             tx,
-            request: request.clone(),
+            request,
             trusted,
             branches: branches.iter().map(branch).collect(),
             cancelled: false,
@@ -88,7 +91,7 @@ impl Pending {
     }
 
     /// Nothing more is to come, or to be said.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.deadline().is_none()
     }
 
@@ -102,7 +105,7 @@ impl Pending {
     }
 
     /// A response has come.
-    pub(super) fn response(&mut self, cx: &mut Context<'_>, tx: ClientTx, mut response: Response) {
+    pub(crate) fn response(&mut self, cx: &mut Context<'_>, tx: ClientTx, mut response: Response) {
         let (invite, trusted) = (self.is_invite(), self.trusted);
         // Step 1 and 3: it is ours, and there is somebody behind us that it is for.
         let Some(branch) = self.branches.iter_mut().find(|branch| branch.tx == tx) else { return };
@@ -121,17 +124,20 @@ impl Pending {
                     self.forward(cx, response);
                 }
             }
-            200..=299 if invite => {
+            200..=299 if invite && known => {
                 if matches!(branch.outcome, Outcome::Open) {
                     branch.outcome = Outcome::Accepted;
                     branch.until = cx.now + TRANSACTION;
                 }
                 self.answered = true;
                 // Step 5: at once, and every one of them.
-                if known {
-                    self.forward(cx, response);
-                }
+                self.forward(cx, response);
                 self.cancel_branches(cx, None);
+            }
+            200..=299 if known && !self.answered => {
+                branch.outcome = Outcome::Final(Box::new(response.clone()));
+                self.answered = true;
+                self.forward(cx, response);
             }
             _ => {
                 if !matches!(branch.outcome, Outcome::Open) {
@@ -140,7 +146,7 @@ impl Pending {
                 let all = response.status >= 600;
                 branch.outcome = match known {
                     true => Outcome::Final(Box::new(response)),
-                    // It says no, and has lost the way back.
+                    // It has lost the way back, so that nobody can be told what it says.
                     false => Outcome::Silent(500),
                 };
                 if all {
@@ -152,7 +158,7 @@ impl Pending {
     }
 
     /// No final response will come.
-    pub(super) fn unanswered(&mut self, cx: &mut Context<'_>, tx: ClientTx, reason: &NoAnswer) {
+    pub(crate) fn unanswered(&mut self, cx: &mut Context<'_>, tx: ClientTx, reason: &NoAnswer) {
         let status = match reason {
             NoAnswer::TimedOut => 408,
             // Section 16.9: as a 503.
@@ -170,7 +176,7 @@ impl Pending {
     }
 
     /// Section 16.10: the shell has answered the CANCEL; every branch gets one of ours.
-    pub(super) fn cancelled(&mut self, cx: &mut Context<'_>, cancel: &Request) {
+    pub(crate) fn cancelled(&mut self, cx: &mut Context<'_>, cancel: &Request) {
         self.cancelled = true;
         self.cancel_branches(cx, cancel.headers.get("Reason").map(str::to_owned));
     }

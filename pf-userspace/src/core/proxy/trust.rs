@@ -47,7 +47,8 @@ pub(super) fn leave(
 
 /// A response on its way to a node that is not of the core.
 pub(super) fn tell(response: &mut Response) {
-    let hidden = response.headers.all("Privacy").any(|value| value.contains("id") || value.contains("user"));
+    let is_id = |value: &str| value.split([';', ',']).any(|wish| wish.trim().eq_ignore_ascii_case("id"));
+    let hidden = response.headers.all("Privacy").any(is_id);
     remove(&mut response.headers, &IN_TRUST_DOMAIN);
     if hidden {
         response.headers.remove("P-Asserted-Identity");

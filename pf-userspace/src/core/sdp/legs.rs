@@ -130,7 +130,7 @@ fn anchored(
 }
 
 /// An m-line that goes through: what it had from the session part comes along.
-fn passed(session: &Session, media: &Media) -> Media {
+pub(super) fn passed(session: &Session, media: &Media) -> Media {
     let mut media = media.clone();
     if media.connections.is_empty() {
         media.connections.extend(session.connection.clone());
@@ -186,13 +186,13 @@ fn direction(session: &Session, media: &Media) -> Option<Direction> {
     Direction::of(&media.attributes).or_else(|| Direction::of(&session.attributes))
 }
 
-fn is_direction(attribute: &Attribute) -> bool {
+pub(super) fn is_direction(attribute: &Attribute) -> bool {
     Direction::from_name(&attribute.attribute).is_some()
 }
 
 /// Does it speak of the connection, which on our legs is ours? RFC 4145 (`setup`, `connection`), RFC 4975 (`path`),
 /// RFC 6714 section 6.2 (`msrp-cema`), RFC 8122, RFC 8842, RFC 8839, RFC 4568, RFC 4567, RFC 5939, RFC 6947.
-fn is_transport(attribute: &Attribute) -> bool {
+pub(super) fn is_transport(attribute: &Attribute) -> bool {
     const NAMES: &[&str] = &[
         "acap",
         "acfg",

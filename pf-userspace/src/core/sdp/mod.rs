@@ -6,6 +6,7 @@
 mod body;
 mod legs;
 mod line;
+mod places;
 mod setup;
 
 use bytes::Bytes;

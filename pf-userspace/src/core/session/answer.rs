@@ -11,7 +11,7 @@ use super::{
     timer::{self, SessionTimer},
 };
 use crate::core::{
-    event::{ClientTx, ServerTx, SipCommand},
+    event::{ClientTx, LegRole, ServerTx, SipCommand},
     mapped_contact,
     sdp::{self, Sdp, SetupAttr},
     sip::{Dialog, Headers, Method, NameAddr, Request, Response},
@@ -53,9 +53,12 @@ impl Session {
     ) {
         let waiting = self.legs[F].state == LegState::Inviting;
         if !response.is_success() {
-            let again = waiting && self.invite_again(cx, F, &sent, response, cx.now + super::RINGING);
+            let again = waiting
+                && (self.invite_again(cx, F, &sent, response, cx.now + super::RINGING)
+                    || self.interwork(cx, &sent, response));
             if !again {
-                self.far_refused(cx, waiting, response);
+                let best = self.best_refusal(response);
+                self.far_refused(cx, waiting, &best);
             }
             return;
         }
@@ -77,13 +80,16 @@ impl Session {
         self.legs[F].theirs = octets.to_vec();
         self.legs[F].timer = Some(timer::agreed(&response.headers, sent.interval, cx.now));
         self.legs[F].state = LegState::Established;
+        if self.legs[F].iwf {
+            return self.iwf_accepted(cx, &sent, response);
+        }
         self.answer_originator(cx, asked, &answered, response);
         // Step 8, after the 200 was sent and not before.
         self.deliver_directly(cx);
     }
 
     /// Steps 2 to 6 of the 200 part: our 200 to the originating device.
-    fn answer_originator(
+    pub(super) fn answer_originator(
         &mut self,
         cx: &mut Context<'_>,
         asked: ServerTx,
@@ -91,11 +97,9 @@ impl Session {
         response: &Response,
     ) {
         let offerless = self.invitation.offerless;
-        let text = if offerless { CHAT_OFFER } else { &self.legs[A].theirs };
-        // It was read once when the INVITE came.
-        let Ok(offered) = parse_offer(text) else { return };
+        let Some(offered) = self.offered() else { return };
         self.drop_rejected(cx, answered);
-        self.connect_lines(cx, F, answered, |_| SetupAttr::Actpass);
+        self.connect_fars(cx, answered);
         // Step 4: the answer, with a=setup:passive. An offer of ours must not be passive (RFC 6135 section 4.2.2).
         let lengths: Vec<usize> = (0..offered.line_count())
             .map(|index| self.session_id_length(&offered, answered, index))
@@ -143,8 +147,16 @@ impl Session {
         self.begin_record(cx);
     }
 
+    /// What the originating device has said last, or we in its place.
+    pub(super) fn offered(&self) -> Option<Sdp> {
+        let said = &self.legs[A].theirs;
+        let text = if said.is_empty() { CHAT_OFFER } else { said.as_slice() };
+        // It was read once when it came.
+        parse_offer(text).ok()
+    }
+
     /// Error part, step 3: the far end's error goes to the originating device.
-    fn far_refused(&mut self, cx: &mut Context<'_>, waiting: bool, response: &Response) {
+    pub(super) fn far_refused(&mut self, cx: &mut Context<'_>, waiting: bool, response: &Response) {
         if let Some(asked) = self.legs[A].asked.take().filter(|_| waiting) {
             let mut refusal = self.to_originator(cx, response);
             if (300..400).contains(&response.status) {
@@ -213,6 +225,9 @@ impl Session {
         if !response.is_success() || response.to_tag() == self.legs[no].dialog.remote_tag {
             return;
         }
+        if self.iwf_forked(cx, tx, no, response) {
+            return;
+        }
         let Some(mut stray) = Dialog::from_answer(response) else { return };
         stray.flow = self.legs[no].dialog.flow;
         let (ack, hop) = stray.ack(stray.local_cseq);
@@ -232,9 +247,11 @@ impl Session {
         };
         let Some(no) = tx.and_then(|tx| by_tx(Some(tx))).or_else(by_dialog) else { return };
         let Some(unacked) = self.legs[no].unacked.take() else { return };
-        if no <= F {
+        match self.legs[no].role {
             // The ACK on the other leg follows this one.
-            self.ack_owed(cx, Self::other(no));
+            LegRole::Originator => self.ack_fars(cx),
+            LegRole::Far => self.ack_owed(cx, A),
+            LegRole::Device => {}
         }
         if let Some(reason) = self.legs[no].bye_after_ack.take() {
             return self.send_bye(cx, no, reason.as_deref());
@@ -249,17 +266,9 @@ impl Session {
         let answered = read_answer(request.headers.get("Content-Type"), &request.body);
         let Some((answered, octets)) = answered else { return false };
         self.legs[no].theirs = octets.to_vec();
-        let active = |index: usize| self.ours_were_active(no, index);
-        let setups: Vec<SetupAttr> = (0..self.streams.len()).map(active).collect();
+        let setups = self.legs[no].our_setups();
         self.connect_lines(cx, no, &answered, |i| setups.get(i).copied().unwrap_or(SetupAttr::Actpass));
         true
-    }
-
-    fn ours_were_active(&self, no: LegNo, index: usize) -> SetupAttr {
-        let ours = Sdp::parse(&self.legs[no].ours).ok();
-        let lines = ours.map(|sdp| sdp.msrp_lines()).unwrap_or_default();
-        let line = lines.iter().find(|line| line.index == index);
-        line.and_then(|line| line.setup).unwrap_or(SetupAttr::Actpass)
     }
 
     /// A 2xx of ours was never acknowledged: the dialog is there, and ends (RFC 3261 section 13.3.1.4).
@@ -270,10 +279,10 @@ impl Session {
         if let Some(reason) = self.legs[no].bye_after_ack.take() {
             return self.send_bye(cx, no, reason.as_deref());
         }
-        if no <= F {
-            self.end(cx, None, Close::Unanswered);
-        } else {
+        if self.legs[no].role == LegRole::Device {
             self.hang_up(cx, no, None, Close::Unanswered);
+        } else {
+            self.end(cx, None, Close::Unanswered);
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
     Session, Work,
     context::Context,
     groups::GroupEnd,
-    leg::{A, Close, F, LegNo, LegState},
+    leg::{A, Close, LegNo, LegState},
     storing::Then,
 };
 use crate::core::{
@@ -31,10 +31,9 @@ const SHUTTING_DOWN: &str = "SIP;cause=503;text=\"Service Unavailable\"";
 /// A BYE that is answered when the leg it was passed on to has answered (steps 1.e, 2.d), or will not in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Farewell {
-    tx: ServerTx,
-    from: LegNo,
-    awaits: LegNo,
-    until: Time,
+    pub(super) tx: ServerTx,
+    pub(super) from: LegNo,
+    pub(super) until: Time,
 }
 
 impl Farewell {
@@ -51,6 +50,8 @@ enum Sender {
     Client,
     /// A device that takes part by direct delivery: its leg alone ends.
     Device,
+    /// Step 3: an IWF.
+    Iwf,
     /// Step 2: the other CPM entity.
     OtherEntity,
     /// Step 4: a node of the core; the served client may be lost.
@@ -58,9 +59,10 @@ enum Sender {
 }
 
 /// The leg tells who sent it, the Reason tells why (AMB-13, AMB-14).
-fn sender(role: LegRole, reason: Option<&str>) -> Sender {
+fn sender(role: LegRole, iwf: bool, reason: Option<&str>) -> Sender {
     match (role, reason.and_then(sip_cause)) {
         (LegRole::Device, _) => Sender::Device,
+        (LegRole::Far, _) if iwf => Sender::Iwf,
         (LegRole::Far, _) => Sender::OtherEntity,
         (LegRole::Originator, Some(200)) => Sender::Client,
         (LegRole::Originator, None) if reason.is_none() => Sender::Client,
@@ -102,61 +104,60 @@ impl Session {
             // Both sides said BYE, or the session ends for another reason.
             _ => return self.answer_bye(cx, no, tx),
         }
-        match sender(self.legs[no].role, reason) {
+        match sender(self.legs[no].role, self.legs[no].iwf, reason) {
             Sender::Client => self.client_left(cx, tx, GroupEnd::Left, reason),
             Sender::Device => {
                 self.answer_bye(cx, no, tx);
                 self.close_leg(cx, no, Close::Left);
             }
-            Sender::OtherEntity => self.other_entity_left(cx, tx, reason),
+            Sender::Iwf => self.iwf_left(cx, no, tx, reason),
+            Sender::OtherEntity => self.other_entity_left(cx, no, tx, reason),
             Sender::CoreNode => self.client_lost(cx, tx, reason),
         }
     }
 
     /// Step 1: the served client left.
-    fn client_left(&mut self, cx: &mut Context<'_>, tx: ServerTx, end: GroupEnd, reason: Option<&str>) {
+    pub(super) fn client_left(
+        &mut self,
+        cx: &mut Context<'_>,
+        tx: ServerTx,
+        end: GroupEnd,
+        reason: Option<&str>,
+    ) {
         self.ending = true;
         self.legs[A].state = LegState::Ending(Close::Left);
         // a. Media towards the client.
         self.close_lines(cx, A);
         // b. Media and BYE to each connected device.
         self.devices_leave(cx, reason);
-        // d. BYE to the other CPM entity; e. its answer is waited for; f. then all media.
+        // c. BYE to each IWF, d. or to the other CPM entity; e. their answers are waited for; f. then all media.
         let until = cx.now + FAREWELL;
         let until = if self.has_open_record(cx) { until.before(cx.store_wait()) } else { until };
-        self.farewell = Some(Farewell { tx, from: A, awaits: F, until });
+        self.farewell = Some(Farewell { tx, from: A, until });
         self.storing.leaves(end, reason);
-        self.hang_up(cx, F, reason, Close::Ended);
+        for far in self.fars_of_any_state() {
+            self.hang_up(cx, far, reason, Close::Ended);
+        }
     }
 
     /// Step 2: the other CPM entity ended the session.
-    fn other_entity_left(&mut self, cx: &mut Context<'_>, tx: ServerTx, reason: Option<&str>) {
+    fn other_entity_left(&mut self, cx: &mut Context<'_>, no: LegNo, tx: ServerTx, reason: Option<&str>) {
         self.ending = true;
-        self.legs[F].state = LegState::Ending(Close::Left);
+        self.legs[no].state = LegState::Ending(Close::Left);
         // d. The client's answer is waited for; e. then all media goes.
-        self.farewell = Some(Farewell { tx, from: F, awaits: A, until: cx.now + FAREWELL });
+        self.farewell = Some(Farewell { tx, from: no, until: cx.now + FAREWELL });
         // b. The record; a., c. BYE to the served client, and (AMB-15) to the connected devices.
         let end = GroupEnd::from_cause(reason.and_then(sip_cause));
         let then = Then::HangUp { reason: reason.map(str::to_owned) };
         self.store_before(cx, end, reason, then);
     }
 
-    /// Step 4: the core lost the served client.
-    fn client_lost(&mut self, cx: &mut Context<'_>, tx: ServerTx, reason: Option<&str>) {
-        let connected = |leg: &super::Leg| leg.role == LegRole::Device && leg.is_established();
-        if self.legs.iter().any(connected) {
-            // Another suitable device is connected (AMB-16): the session goes on for it.
-            self.answer_bye(cx, A, tx);
-            self.close_leg(cx, A, Close::Left);
-        } else {
-            // None of the settings that would keep us in the session is there: release all, propagate the BYE.
-            self.client_left(cx, tx, GroupEnd::Other, reason);
-        }
-    }
-
     /// Step 1.b: media and BYE to each connected device; those that were only invited are cancelled.
     pub(super) fn devices_leave(&mut self, cx: &mut Context<'_>, reason: Option<&str>) {
-        for no in F + 1..self.legs.len() {
+        for no in 0..self.legs.len() {
+            if self.legs[no].role != LegRole::Device {
+                continue;
+            }
             self.close_lines(cx, no);
             self.hang_up(cx, no, reason, Close::Ended);
         }
@@ -218,7 +219,7 @@ impl Session {
             request.headers.push("Reason", reason);
         }
         // Clause 8.2.2.4 step 2.b: to the clients, not to the other CPM entity.
-        if let Some(uid) = self.storing.message_uid.filter(|_| no != F) {
+        if let Some(uid) = self.storing.message_uid.filter(|_| self.legs[no].role != LegRole::Far) {
             request.headers.push("Message-UID", uid.to_string());
         }
         self.send(cx, no, Work::Bye, (request, hop));
@@ -229,7 +230,7 @@ impl Session {
         if self.legs[no].is_closed() {
             return;
         }
-        if self.farewell.is_none_or(|farewell| farewell.awaits != no) {
+        if !self.is_awaited(no) {
             self.close_lines(cx, no);
         }
         self.answer_waiting(cx, no);
@@ -245,8 +246,9 @@ impl Session {
     /// Steps 1.e, 2.d: the 200 to the BYE, once the other side has answered ours or is too late (AMB-39);
     /// steps 1.f, 2.e: all media.
     pub(super) fn say_farewell(&mut self, cx: &mut Context<'_>) {
-        let Some(Farewell { tx, from, awaits, until }) = self.farewell else { return };
-        if !self.legs[awaits].is_closed() && cx.now < until {
+        let Some(Farewell { tx, from, until }) = self.farewell else { return };
+        let waits = (0..self.legs.len()).any(|no| self.is_awaited(no) && !self.legs[no].is_closed());
+        if waits && cx.now < until {
             return;
         }
         // Step 1.e.ii: the record comes before the 200.
@@ -259,7 +261,15 @@ impl Session {
         self.close_leg(cx, from, Close::Left);
     }
 
-    fn answer_bye(&mut self, cx: &mut Context<'_>, no: LegNo, tx: ServerTx) {
+    /// Does the answer to a BYE wait for the end of leg `no`: of the whole other side's, seen from who said it?
+    fn is_awaited(&self, no: LegNo) -> bool {
+        self.farewell.is_some_and(|farewell| match self.legs[farewell.from].role {
+            LegRole::Originator => self.legs[no].role == LegRole::Far,
+            LegRole::Far | LegRole::Device => no == A,
+        })
+    }
+
+    pub(super) fn answer_bye(&mut self, cx: &mut Context<'_>, no: LegNo, tx: ServerTx) {
         let ok = self.legs[no].response(200, &cx.config.product);
         cx.respond(tx, ok);
     }
@@ -273,6 +283,7 @@ mod tests {
     #[test]
     fn the_leg_tells_who_and_the_reason_tells_why() {
         use LegRole::{Device, Far, Originator};
+        assert_eq!(sender(Far, true, Some("SIP;cause=200")), Sender::Iwf);
         for (role, reason, expected) in [
             (Originator, None, Sender::Client),
             (Originator, Some("SIP;cause=200"), Sender::Client),
@@ -288,7 +299,7 @@ mod tests {
             (Device, None, Sender::Device),
             (Device, Some("SIP;cause=503"), Sender::Device),
         ] {
-            assert_eq!(sender(role, reason), expected, "{role:?} {reason:?}");
+            assert_eq!(sender(role, false, reason), expected, "{role:?} {reason:?}");
         }
     }
 }

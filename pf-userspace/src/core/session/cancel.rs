@@ -6,7 +6,7 @@ use super::{
     leg::{A, Close, F, LegNo, LegState},
 };
 use crate::core::{
-    event::{ServerTx, SipCommand},
+    event::{LegRole, ServerTx, SipCommand},
     sip::Request,
 };
 
@@ -31,13 +31,17 @@ impl Session {
             cx.respond(asked, answer);
         }
         self.close_leg(cx, A, why);
-        self.hang_up(cx, F, reason, Close::Cancelled);
+        for no in self.fars_of_any_state() {
+            self.hang_up(cx, no, reason, Close::Cancelled);
+        }
     }
 
     /// The INVITE of leg `no` has waited long enough.
     pub(super) fn give_up_invite(&mut self, cx: &mut Context<'_>, no: LegNo) {
         if no == F {
             self.abandon(cx, 408, None, Close::Unanswered);
+        } else if self.legs[no].role == LegRole::Far {
+            self.iwf_given_up(cx, no);
         } else {
             self.cancel_invite(cx, no, None, Close::Unanswered);
         }
@@ -59,8 +63,15 @@ impl Session {
         let Some((tx, client)) = pending else { return self.close_leg(cx, no, why) };
         client.until = cx.now + TRANSACTION;
         let tx = *tx;
+        let change = match &mut client.work {
+            Work::Invite(sent) => sent.change.take(),
+            _ => None,
+        };
         self.legs[no].state = LegState::Cancelling(why);
         self.close_lines(cx, no);
         cx.sip(SipCommand::Cancel { tx, reason: reason.map(str::to_owned) });
+        if let Some(change) = change {
+            self.new_session_failed(cx, *change, 487);
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Session,
     context::Context,
     invitation::{SentInvite, device_of},
-    leg::{A, Close, F, Leg, LegNo, LegState, OwedAck},
+    leg::{A, Close, Leg, LegNo, LegState, OwedAck},
     media::{Reach, own_uri, read_answer},
     timer,
 };
@@ -22,7 +22,13 @@ impl Session {
     /// Step 8: invites every other suitable device that is not in the session yet. How they answer, and whether, is
     /// nothing to legs A and F.
     pub(crate) fn deliver_directly(&mut self, cx: &mut Context<'_>) {
-        if !cx.config.policy.direct_delivery || self.ending || !self.legs[F].is_established() {
+        let waits = self.legs[A].state == LegState::Inviting;
+        if !cx.config.policy.direct_delivery
+            || self.ending
+            || self.lost.is_some()
+            || waits
+            || !self.fars().any(|no| self.legs[no].is_established())
+        {
             return;
         }
         // a. Only devices of the required release; b. all suitable ones but the one that originated the session.
@@ -36,7 +42,8 @@ impl Session {
         for device in devices {
             let name = device_name(&device);
             let invited = |leg: &Leg| leg.role == LegRole::Device && leg.device == name && !leg.is_closed();
-            if self.legs.len() < F + 1 + MAX_DEVICES && !self.legs.iter().any(invited) {
+            let invitations = self.legs.iter().filter(|leg| leg.role == LegRole::Device).count();
+            if invitations < MAX_DEVICES && !self.legs.iter().any(invited) {
                 self.invite_device(cx, &device, name);
             }
         }

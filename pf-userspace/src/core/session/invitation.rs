@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     Client, RINGING, Session, Work,
     context::Context,
+    interworking::Interworking,
     leg::{F, Leg},
     media::{Reach, own_uri},
+    modification::Change,
     offer::offer_of,
-    routing::{destination, max_forwards, next_hop},
+    routing::{destination, max_forwards, next_hop, to_core},
     service::{Service, service},
     timer,
 };
@@ -39,6 +41,8 @@ pub(crate) struct Invitation {
     pub(crate) group: bool,
     /// P-Asserted-Service as we assert it or pass it on.
     pub(crate) service: Option<String>,
+    /// P-Asserted-Identity of the user.
+    pub(crate) asserted: Vec<String>,
     /// It had no session description: we make the offer in our 2xx.
     pub(crate) offerless: bool,
 }
@@ -54,6 +58,8 @@ pub(crate) struct SentInvite {
     pub(crate) interval: u32,
     /// How often it was sent again.
     pub(crate) tries: u8,
+    /// The change of the session that waits for it.
+    pub(crate) change: Option<Box<Change>>,
 }
 
 /// Header fields of the INVITE that are said to the far end as the originating device said them: those of step 4.a
@@ -199,14 +205,18 @@ fn begin(
             from: *from,
             group: service.is_group(),
             service: service.asserted(),
+            asserted: asserted.clone(),
             offerless: offered.offerless,
         },
         legs: vec![a],
         streams: Vec::new(),
         clients: Default::default(),
+        interworking: Interworking::default(),
         farewell: None,
         ending: false,
         storing: Default::default(),
+        lost: None,
+        subscription: None,
         ended_group: None,
     };
     session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);
@@ -340,6 +350,7 @@ impl Session {
         let mut leg =
             Leg::new(LegRole::Far, self.invitation.destination.clone(), String::new(), dialog, contact);
         leg.sdp_session = cx.sdp_session();
+        leg.iwf = !to_core(&self.invitation.destination);
         self.legs.push(leg);
         self.plan_lines(cx, F, offered, |_| Session::far_session_id());
         let origin = self.legs[F].origin(self.media_host(cx, F));
@@ -374,6 +385,7 @@ impl Session {
             uri: request.uri.clone(),
             interval,
             tries,
+            change: None,
         };
         self.clients.insert(tx, Client { leg: no, work: Work::Invite(Box::new(sent)), until });
         cx.request(tx, request, hop);

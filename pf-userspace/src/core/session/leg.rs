@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::{
     Time,
     event::{ClientTx, LegCounters, LegDown, LegKey, LegRole, RemoteLeg, ServerTx},
-    sdp::{LocalLine, Origin, SetupAttr},
+    sdp::{LocalLine, MsrpLine, Origin, Sdp, SetupAttr},
     sip::{Dialog, Headers, Request, Response},
     view::LegView,
 };
@@ -26,6 +26,8 @@ pub(crate) const F: LegNo = 1;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Leg {
     pub(crate) role: LegRole,
+    /// Its INVITE went to the ISF: the peer is an IWF.
+    pub(crate) iwf: bool,
     /// For the operator: device name, instance or URI.
     pub(crate) name: String,
     /// What tells a device from another one: instance id, else Contact URI.
@@ -38,6 +40,8 @@ pub(crate) struct Leg {
     pub(crate) allows_update: bool,
     /// Our side of its m-lines, by m-line index.
     pub(crate) lines: Vec<Option<Line>>,
+    /// Where the m-lines of this dialog stand in the session; `None`: in the same places.
+    pub(crate) places: Option<Vec<Option<usize>>>,
     /// Our last session description in this dialog, as sent.
     pub(crate) ours: Vec<u8>,
     /// The peer's last session description, as received.
@@ -88,6 +92,8 @@ pub(crate) enum Close {
     Incompatible,
     /// The peer said BYE.
     Left,
+    /// The core lost the client, and the session goes on without it.
+    Lost,
     /// The INVITE was refused with this status.
     Refused(u16),
     /// The INVITE was never answered.
@@ -103,6 +109,7 @@ impl fmt::Display for Close {
             Close::Expired => f.write_str("expired"),
             Close::Incompatible => f.write_str("incompatible"),
             Close::Left => f.write_str("left"),
+            Close::Lost => f.write_str("lost"),
             Close::Refused(status) => write!(f, "refused {status}"),
             Close::Unanswered => f.write_str("unanswered"),
         }
@@ -157,6 +164,7 @@ impl Leg {
     pub(crate) fn new(role: LegRole, name: String, device: String, dialog: Dialog, contact: String) -> Leg {
         Leg {
             role,
+            iwf: false,
             name,
             device,
             state: LegState::Inviting,
@@ -164,6 +172,7 @@ impl Leg {
             contact,
             allows_update: false,
             lines: Vec::new(),
+            places: None,
             ours: Vec::new(),
             theirs: Vec::new(),
             sdp_session: 0,
@@ -203,6 +212,47 @@ impl Leg {
                 })
             })
             .collect()
+    }
+
+    /// A description of this dialog with the session's places of m-lines.
+    pub(crate) fn inward(&self, sdp: &Sdp) -> Sdp {
+        self.places.as_ref().map_or_else(|| sdp.clone(), |places| sdp.spread(places))
+    }
+
+    /// A description of the session with this dialog's places of m-lines.
+    pub(crate) fn outward(&self, sdp: &Sdp) -> Sdp {
+        self.places.as_ref().map_or_else(|| sdp.clone(), |places| sdp.picking(places))
+    }
+
+    /// The peer of an IWF's dialog describes so many m-lines: what is more than before belongs to no stream.
+    pub(crate) fn keep_places(&mut self, count: usize) {
+        let known = Sdp::parse(&self.ours).map_or(0, |ours| ours.line_count());
+        if count <= known {
+            return;
+        }
+        let mut places = self.places.take().unwrap_or_else(|| (0..known).map(Some).collect());
+        places.resize(count, None);
+        self.places = Some(places);
+    }
+
+    /// What the peer said last, with the session's places.
+    pub(crate) fn their_description(&self) -> Option<Sdp> {
+        let sdp = Sdp::parse(&self.theirs).ok()?;
+        let carried = |line: &MsrpLine| line.is_rejected() || line.anchorable().is_ok();
+        let bad: Vec<usize> =
+            sdp.msrp_lines().iter().filter(|line| !carried(line)).map(|line| line.index).collect();
+        Some(self.inward(&sdp.rejecting(&bad)))
+    }
+
+    /// The `a=setup` that we wrote last, by the session's m-line index.
+    pub(crate) fn our_setups(&self) -> Vec<SetupAttr> {
+        let Ok(ours) = Sdp::parse(&self.ours) else { return Vec::new() };
+        let ours = self.inward(&ours);
+        let mut setups = vec![SetupAttr::Actpass; ours.line_count()];
+        for line in ours.msrp_lines() {
+            setups[line.index] = line.setup.unwrap_or(SetupAttr::Actpass);
+        }
+        setups
     }
 
     /// `o=` of our next description.

@@ -25,6 +25,8 @@ pub(crate) struct Stream {
     pub(crate) key: StreamKey,
     /// The media worker knows it.
     pub(crate) open: bool,
+    /// The leg of the other side that it belongs to: F, or that of an IWF.
+    pub(crate) far: LegNo,
 }
 
 /// Length of the session-id that we give to the far end, in characters. Generous: the path of leg A is cut to
@@ -63,7 +65,12 @@ impl Session {
             let id = cx.entropy.token(length(line.index));
             let path = format!("msrp://{authority}/{id};tcp");
             if self.streams[line.index].is_none() {
-                self.streams[line.index] = Some(Stream { key: cx.ids.stream(), open: false });
+                self.streams[line.index] = Some(Stream { key: cx.ids.stream(), open: false, far: F });
+            }
+            if self.legs[no].role == LegRole::Far
+                && let Some(stream) = &mut self.streams[line.index]
+            {
+                stream.far = no;
             }
             let key = cx.ids.leg();
             self.legs[no].lines[line.index] = Some(Line { key, path, host, port, open: false, remote: None });
@@ -195,11 +202,12 @@ impl Session {
             let line = lines.iter().find(|line| line.index == index)?;
             Some(line.path.iter().map(|uri| uri.len() + 1).sum::<usize>())
         };
-        let ours = self.legs[F].lines.get(index).and_then(Option::as_ref);
+        let far = self.far_of(index).unwrap_or(F);
+        let ours = self.legs[far].lines.get(index).and_then(Option::as_ref);
         let (Some(a), Some(f), Some(ours)) = (path_of(offered), path_of(answered), ours) else {
             return DEVICE_SESSION_ID;
         };
-        let around = ours.path.len() - FAR_SESSION_ID;
+        let around = ours.path.len().saturating_sub(FAR_SESSION_ID);
         (f + ours.path.len()).saturating_sub(a + around).clamp(16, 120)
     }
 
@@ -237,6 +245,7 @@ impl Session {
                 self.close_lines(cx, no);
                 self.hang_up(cx, no, Some(MEDIA_LOST), close);
             }
+            LegRole::Far if leg.iwf && !self.ending => self.iwf_lost(cx, no, Some(MEDIA_LOST), close),
             LegRole::Far | LegRole::Originator if !self.ending => {
                 if matches!(self.legs[no].state, LegState::Established) {
                     self.hang_up(cx, no, Some(MEDIA_LOST), close);

@@ -7,11 +7,14 @@
 //!   (step 4.k) and `offer` (5.2.1.2)
 //! - `answer`: 8.2.2.1, from the far end's response to ours, and the ACK
 //! - `delivery`: 8.2.2.1 step 8 with 8.3.2.1, direct delivery to the user's other devices
+//! - `interworking`: 8.2.2.1, error part, and 6.5, the way to the ISF; with `iwf_answer` (200 part step 1),
+//!   `iwf_bye` (8.2.2.3 step 3), `iwf_change` (8.2.2.5 step 4) and `legs` (which stream belongs to which IWF)
 //! - `cancel`: 8.2.2.2 (RFC 3261 section 9)
-//! - `bye`: 8.2.2.3
+//! - `bye`: 8.2.2.3; `connection_loss`: its step 4
 //! - `storing`: 8.5, the record of the session in the message store; `groups`: what is left of a group session
 //! - `timer`: 8.2.2.4 and RFC 4028
 //! - `modification`: 8.2.2.5
+//! - `participants`: 8.2.2.6
 //! - `passing`: other requests inside the dialog
 //!
 //! A session is plain data. It does not know how it is found: the shard derives its indexes from [`Session::keys`].
@@ -19,15 +22,22 @@
 mod answer;
 mod bye;
 mod cancel;
+mod connection_loss;
 mod context;
 mod delivery;
 mod groups;
+mod interworking;
 mod invitation;
+mod iwf_answer;
+mod iwf_bye;
+mod iwf_change;
 mod leg;
+mod legs;
 mod media;
 mod modification;
 mod offer;
 mod options;
+mod participants;
 mod passing;
 mod routing;
 mod service;
@@ -49,15 +59,19 @@ pub(crate) use routing::{destination, next_hop};
 
 use self::{
     bye::Farewell,
+    connection_loss::Lost,
+    interworking::Interworking,
     invitation::{Invitation, SentInvite},
-    leg::{A, Close, F, Leg, LegNo, LegState},
+    iwf_bye::GivingUp,
+    leg::{Close, F, Leg, LegNo, LegState},
     media::Stream,
     modification::Change,
+    participants::Subscription,
     storing::Storing,
 };
 use super::{
     Event, Time,
-    event::{ClientTx, LegKey, MediaEvent, NoAnswer, ServerTx, SipEvent},
+    event::{ClientTx, LegKey, LegRole, MediaEvent, NoAnswer, ServerTx, SipEvent},
     groups::EndedGroup,
     sip::{DialogError, Headers, Method, Request, Response},
     store::OrderId,
@@ -71,18 +85,24 @@ pub struct Session {
     started: Time,
     /// What the originating device asked for.
     invitation: Invitation,
-    /// Legs A, F, and one per device ever invited, in that order.
+    /// Leg A, leg F, and then one per device ever invited and per further IWF, as they came.
     legs: Vec<Leg>,
     /// By m-line index; `None` where we do not carry the line.
     streams: Vec<Option<Stream>>,
     /// Our requests that have no final response yet, and INVITEs that a fork may still answer.
     clients: BTreeMap<ClientTx, Client>,
+    /// What is known of its interworking.
+    interworking: Interworking,
     /// A BYE that waits for the other side's answer.
     farewell: Option<Farewell>,
     /// It is being ended: nothing new begins.
     ending: bool,
     /// What the message store has to do with it.
     storing: Storing,
+    /// It goes on for a client that is lost.
+    lost: Option<Lost>,
+    /// Who takes part in it, as the controlling function tells us.
+    subscription: Option<Subscription>,
     /// Its end as a group session, until the shard has taken note of it.
     ended_group: Option<EndedGroup>,
 }
@@ -105,14 +125,19 @@ enum Work {
     Bye,
     /// re-INVITE or UPDATE on behalf of the other side (clause 8.2.2.5).
     Change(Box<Change>),
-    /// re-INVITE of a device after such a change (clause 8.2.2.5 step 6).
-    DeviceChange,
+    /// re-INVITE of our own that concerns this leg only: of a device after a change (clause 8.2.2.5 step 6), of an
+    /// IWF whose streams are settled.
+    Own,
     /// The INVITE that makes the leg.
     Invite(Box<SentInvite>),
+    /// re-INVITE of the originating device without the streams of IWFs that have left (clause 8.2.2.3 step 3.a).
+    GiveUp(Box<GivingUp>),
     /// A request inside the dialog on behalf of the other side.
     Pass { asker: LegNo, tx: ServerTx, method: PassMethod },
     /// Session refresh (RFC 4028).
     Refresh { invite: bool },
+    /// SUBSCRIBE for the participants.
+    Subscribe,
 }
 
 /// Methods that are passed on inside a dialog.
@@ -160,7 +185,10 @@ impl Session {
                 };
                 self.final_response(cx, tx, &Response::new(status));
             }
-            Event::Store(outcome) => self.stored(cx, &outcome),
+            Event::Store(outcome) => {
+                self.stored(cx, &outcome);
+                self.intercepted_stored(cx, &outcome);
+            }
             Event::Tick => self.tick(cx),
         }
         self.settle(cx);
@@ -173,9 +201,14 @@ impl Session {
         let timers = self.legs.iter().filter(|leg| leg.is_established() && !self.ending);
         let timers = timers.filter_map(|leg| leg.timer.as_ref().map(timer::SessionTimer::deadline));
         let store = self.storing.until();
+        let subscription = self.subscription.as_ref().filter(|_| !self.ending);
+        let subscription = subscription.and_then(Subscription::deadline);
+        let lost = self.lost.as_ref().and_then(Lost::until);
         // While the store is waited for, the farewell is not looked at.
         let farewell = self.farewell.as_ref().map(Farewell::until).filter(|_| store.is_none());
-        clients.chain(acks).chain(timers).chain(farewell).chain(store).min()
+        let interworking = self.interworking.deadline().filter(|_| !self.ending);
+        let waits = [store, lost, subscription, interworking];
+        clients.chain(acks).chain(timers).chain(farewell).chain(waits.into_iter().flatten()).min()
     }
 
     /// Is everything said and released?
@@ -199,8 +232,10 @@ impl Session {
             keys.servers.extend(leg.unacked.iter().map(|unacked| unacked.tx));
             keys.media.extend(leg.lines.iter().flatten().map(|line| line.key));
         }
+        keys.dialogs.extend(self.subscription.as_ref().map(Subscription::key));
         keys.clients.extend(self.clients.keys());
         keys.orders.extend(self.storing.orders());
+        keys.orders.extend(self.lost.iter().flat_map(Lost::orders));
         keys
     }
 
@@ -213,7 +248,8 @@ impl Session {
     pub(crate) fn view(&self, now: Time) -> SessionView {
         let state = match () {
             () if self.ending => "ending",
-            () if self.legs[F].is_established() => "established",
+            () if self.lost.is_some() => "client lost",
+            () if self.fars().any(|no| self.legs[no].is_established()) => "established",
             () => "inviting",
         };
         SessionView {
@@ -232,12 +268,19 @@ impl Session {
     /// The leg whose dialog a request belongs to: the To tag is ours.
     fn leg_of(&self, request: &Request) -> Option<LegNo> {
         let (call_id, tag) = (request.call_id(), request.to_tag()?);
-        let ours = |leg: &Leg| leg.dialog.call_id == call_id && leg.dialog.local_tag == tag;
-        self.legs.iter().position(|leg| ours(leg) && !leg.is_closed())
+        let ours =
+            |leg: &Leg| leg.dialog.call_id == call_id && leg.dialog.local_tag == tag && !leg.is_closed();
+        // Dialogs that come from one INVITE differ in the peer's tag alone.
+        let peer = request.from_tag();
+        let exact = self.legs.iter().position(|leg| ours(leg) && leg.dialog.remote_tag == peer);
+        exact.or_else(|| self.legs.iter().position(ours))
     }
 
     /// A request inside one of our dialogs.
     fn request(&mut self, cx: &mut Context<'_>, tx: ServerTx, request: &Request) {
+        if self.subscription.as_ref().is_some_and(|subscription| subscription.owns(request)) {
+            return self.notified(cx, tx, request);
+        }
         let Some(no) = self.leg_of(request) else { return cx.refuse(tx, request, 481) };
         if let Err(error) = self.legs[no].dialog.receive(request) {
             let status = match error {
@@ -291,27 +334,31 @@ impl Session {
                 }
             }
             Work::Change(change) => self.change_answered(cx, tx, leg, *change, response),
-            Work::DeviceChange => self.device_change_answered(cx, tx, leg, response),
+            Work::GiveUp(given) => self.given_up(cx, tx, leg, *given, response),
             Work::Invite(sent) => {
                 if response.is_success() {
                     let until = cx.now + TRANSACTION;
                     self.clients.insert(tx, Client { leg, work: Work::Answered, until });
                 }
-                if leg == F {
-                    self.far_answered(cx, tx, *sent, response);
-                } else {
-                    self.device_answered(cx, tx, leg, *sent, response);
+                match self.legs[leg].role {
+                    LegRole::Far if leg != F => self.iwf_answered(cx, tx, leg, *sent, response),
+                    LegRole::Far | LegRole::Originator => self.far_answered(cx, tx, *sent, response),
+                    LegRole::Device => self.device_answered(cx, tx, leg, *sent, response),
                 }
             }
+            Work::Own => self.own_change_answered(cx, tx, leg, response),
             Work::Pass { asker, tx: waiting, method } => {
                 self.passed_answered(cx, asker, waiting, method, response);
             }
             Work::Refresh { invite } => self.refresh_answered(cx, tx, leg, invite, response),
+            Work::Subscribe => self.subscribe_answered(cx, response),
         }
     }
 
     fn tick(&mut self, cx: &mut Context<'_>) {
         self.store_due(cx);
+        self.intercepted_due(cx);
+        self.subscription_due(cx);
         let due = |client: &Client| client.until <= cx.now;
         let late: Vec<ClientTx> = self.clients.iter().filter(|(_, c)| due(c)).map(|(tx, _)| *tx).collect();
         for tx in late {
@@ -332,10 +379,14 @@ impl Session {
             }
             self.timer_due(cx, no);
         }
+        self.gather(cx);
     }
 
     fn media(&mut self, cx: &mut Context<'_>, event: MediaEvent) {
         match event {
+            MediaEvent::Intercepted { stream, number, message, .. } => {
+                self.intercepted(cx, stream, number, *message);
+            }
             MediaEvent::LegClosed { leg, counters } => {
                 if let Some(no) = self.leg_with(leg) {
                     leg::add(&mut self.legs[no].counters, &counters);
@@ -361,16 +412,17 @@ impl Session {
         tx
     }
 
-    /// The other end of what the originating device and the far end say to each other.
-    fn other(no: LegNo) -> LegNo {
-        if no == A { F } else { A }
-    }
-
     /// Closes what has nothing left to wait for; after every event.
     fn settle(&mut self, cx: &mut Context<'_>) {
+        self.settle_iwfs(cx);
         self.say_farewell(cx);
-        let nobody = self.legs.iter().enumerate().all(|(no, leg)| no == F || !leg.is_alive());
-        if !self.ending && nobody && !matches!(self.legs[F].state, LegState::Closed(_)) {
+        if self.ending {
+            self.unsubscribe(cx);
+        }
+        let far = |leg: &&Leg| leg.role == LegRole::Far;
+        let nobody = self.legs.iter().all(|leg| far(&leg) || !leg.is_alive());
+        let far_left = self.legs.iter().filter(far).any(|leg| !leg.is_closed());
+        if !self.ending && self.lost.is_none() && nobody && far_left {
             self.end(cx, None, Close::Ended);
         }
         if self.legs.iter().all(Leg::is_closed) {

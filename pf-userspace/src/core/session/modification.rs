@@ -6,7 +6,8 @@ use super::{
     RINGING, Session, TRANSACTION, Work,
     context::Context,
     invitation::check,
-    leg::{A, Close, F, LegNo, LegState, OwedAck, Unacked},
+    iwf_change::Plan,
+    leg::{A, Close, LegNo, LegState, OwedAck, Unacked},
     media::read_answer,
     offer::parse_offer,
     timer::{self, SessionTimer},
@@ -21,18 +22,20 @@ use crate::core::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Change {
     /// Who asked.
-    asker: LegNo,
-    tx: ServerTx,
+    pub(super) asker: LegNo,
+    pub(super) tx: ServerTx,
     /// It asked with INVITE, so its ACK will come; CSeq number of that INVITE.
-    number: Option<u32>,
+    pub(super) number: Option<u32>,
     /// The session description it asked with.
-    offered: Vec<u8>,
+    pub(super) offered: Vec<u8>,
     /// Ours for the other side, made from it.
-    ours: Vec<u8>,
+    pub(super) ours: Vec<u8>,
     /// We passed it on with INVITE, so an ACK is due.
-    invite: bool,
+    pub(super) invite: bool,
     /// The asker's session timer, if the change goes through.
-    timer: SessionTimer,
+    pub(super) timer: SessionTimer,
+    /// In a session with IWFs: what is left to do.
+    pub(super) plan: Option<Box<Plan>>,
 }
 
 impl Session {
@@ -45,8 +48,8 @@ impl Session {
         request: &Request,
     ) {
         match self.legs[no].state {
-            LegState::Established if !self.ending => {}
-            LegState::Inviting => {
+            LegState::Established if !self.ending && self.legs[A].state != LegState::Inviting => {}
+            LegState::Inviting | LegState::Established if !self.ending => {
                 // The first offer is not answered yet (RFC 3261 section 14.2, RFC 3311 section 5.2).
                 let refusal = cx.refusal(request, 500).with("Retry-After", "5");
                 return cx.respond(tx, refusal);
@@ -106,6 +109,7 @@ impl Session {
                     ours: Vec::new(),
                     invite: false,
                     timer,
+                    plan: None,
                 };
                 self.change(cx, change, &offered);
             }
@@ -117,12 +121,13 @@ impl Session {
         let leg = &self.legs[no];
         let concerns = |client: &super::Client| match &client.work {
             Work::Change(change) => client.leg == no || change.asker == no,
-            Work::DeviceChange | Work::Refresh { invite: true } => client.leg == no,
+            Work::GiveUp(_) | Work::Own | Work::Refresh { invite: true } => client.leg == no,
+            Work::Invite(sent) => sent.change.as_ref().is_some_and(|change| change.asker == no),
             Work::Answered
             | Work::Bye
-            | Work::Invite(_)
             | Work::Pass { .. }
-            | Work::Refresh { invite: false } => false,
+            | Work::Refresh { invite: false }
+            | Work::Subscribe => false,
         };
         leg.asked.is_some() || leg.unacked.is_some() || self.clients.values().any(concerns)
     }
@@ -171,16 +176,24 @@ impl Session {
 
     /// A change: steps 2 and 5 between A and F; a device's concerns its own leg only.
     fn change(&mut self, cx: &mut Context<'_>, mut change: Change, offered: &Sdp) {
-        let (asker, to) = (change.asker, Self::other(change.asker));
-        if asker > F || !self.legs[to].is_established() {
+        let (asker, to) = (change.asker, self.other(change.asker));
+        if self.legs[asker].role == LegRole::Device || !self.legs[to].is_established() {
             let Ok(ours) = Sdp::parse(&self.legs[asker].ours) else { return };
             return self.accept_change(cx, &change, offered, &ours);
         }
+        if self.legs[to].iwf {
+            return self.change_iwfs(cx, change, offered);
+        }
+        let whole = self.as_whole(asker, offered);
+        let offered = &whole;
         if self.is_offering(to) {
             let busy = self.legs[asker].response(491, &cx.config.product);
             return cx.respond(change.tx, busy);
         }
         self.plan_lines(cx, to, offered, |_| Session::device_session_id());
+        for stream in self.streams.iter_mut().flatten().filter(|stream| !stream.open && to == A) {
+            stream.far = asker;
+        }
         self.legs[to].sdp_version += 1;
         let origin = self.legs[to].origin(self.media_host(cx, to));
         let lines = self.legs[to].local_lines(|_| SetupAttr::Actpass);
@@ -202,7 +215,7 @@ impl Session {
     }
 
     /// A request with an offer inside the dialog. b. Contact is the one of the first INVITE.
-    fn offer_in_dialog(
+    pub(super) fn offer_in_dialog(
         &mut self,
         cx: &Context<'_>,
         no: LegNo,
@@ -231,6 +244,9 @@ impl Session {
         change: Change,
         response: &Response,
     ) {
+        if change.plan.is_some() {
+            return self.iwf_change_answered(cx, tx, no, change, response);
+        }
         if !response.is_success() {
             return self.change_refused(cx, no, &change, response);
         }
@@ -265,17 +281,28 @@ impl Session {
     }
 
     /// Our answer to who asked for the change.
-    fn accept_change(&mut self, cx: &mut Context<'_>, change: &Change, offered: &Sdp, answered: &Sdp) {
+    pub(super) fn accept_change(
+        &mut self,
+        cx: &mut Context<'_>,
+        change: &Change,
+        offered: &Sdp,
+        answered: &Sdp,
+    ) {
         let no = change.asker;
-        let carried = self.without_dropped(offered);
+        if self.shares(no) {
+            self.legs[no].keep_places(offered.line_count());
+        }
+        let offered = self.without_foreign(no, &self.legs[no].inward(offered));
+        let carried = self.without_dropped(&offered);
         self.plan_lines(cx, no, &carried, |_| Session::device_session_id());
-        let setups = self.answer_setups(no, offered);
+        let setups = self.answer_setups(no, &offered);
         let setup = |index: usize| setups.get(index).copied().unwrap_or(SetupAttr::Passive);
         self.legs[no].sdp_version += 1;
         let origin = self.legs[no].origin(self.media_host(cx, no));
-        let ours = sdp::answer(offered, answered, &self.legs[no].local_lines(setup), &origin).write();
+        let ours = sdp::answer(&offered, answered, &self.legs[no].local_lines(setup), &origin);
+        let ours = self.legs[no].outward(&ours).write();
         self.open_lines(cx, no);
-        self.connect_lines(cx, no, offered, setup);
+        self.connect_lines(cx, no, &offered, setup);
         self.legs[no].ours = ours.to_vec();
         self.legs[no].theirs.clone_from(&change.offered);
         self.accept(cx, no, change.tx, change.number, change.timer.clone(), ours.to_vec());
@@ -283,6 +310,17 @@ impl Session {
 
     /// The other side refused: so do we, and everything stays as it was.
     fn change_refused(&mut self, cx: &mut Context<'_>, no: LegNo, change: &Change, response: &Response) {
+        self.refuse_change(cx, change, response);
+        if matches!(response.status, 408 | 481) {
+            // The dialog is gone (RFC 3261 section 12.2.1.2).
+            self.end(cx, None, Close::Unanswered);
+        } else if self.legs[no].timer.is_none() {
+            self.legs[no].timer = Some(SessionTimer::new(cx.config.policy.session_expires, true, cx.now));
+        }
+    }
+
+    /// The refusal of a change, made from this one.
+    pub(super) fn refuse_change(&mut self, cx: &mut Context<'_>, change: &Change, response: &Response) {
         self.drop_unused(cx);
         let mut refusal = self.legs[change.asker].response(response.status, &cx.config.product);
         refusal.reason.clone_from(&response.reason);
@@ -291,12 +329,6 @@ impl Session {
         }
         self.legs[change.asker].asked = None;
         cx.respond(change.tx, refusal);
-        if matches!(response.status, 408 | 481) {
-            // The dialog is gone (RFC 3261 section 12.2.1.2).
-            self.end(cx, None, Close::Unanswered);
-        } else if self.legs[no].timer.is_none() {
-            self.legs[no].timer = Some(SessionTimer::new(cx.config.policy.session_expires, true, cx.now));
-        }
     }
 
     /// Gives up streams that came with a change and that no peer knows.
@@ -314,16 +346,21 @@ impl Session {
         let pending = self.clients.iter_mut().find(
             |(_, client)| matches!(&client.work, Work::Change(change) if change.asker == no && change.invite),
         );
-        let Some((tx, client)) = pending else { return };
+        let Some((tx, client)) = pending else { return self.cancel_new_session(cx, no, reason) };
         client.until = cx.now + TRANSACTION;
+        if let Work::Change(change) = &mut client.work
+            && let Some(plan) = &mut change.plan
+        {
+            plan.cancelled = true;
+        }
         cx.sip(SipCommand::Cancel { tx: *tx, reason: reason.map(str::to_owned) });
     }
 
     /// Step 6: the connected devices get the change too, each in its own dialog.
-    fn change_devices(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn change_devices(&mut self, cx: &mut Context<'_>) {
         let Ok(agreed) = Sdp::parse(&self.legs[A].ours) else { return };
         let carried = self.without_dropped(&agreed);
-        for no in F + 1..self.legs.len() {
+        for no in 0..self.legs.len() {
             let leg = &self.legs[no];
             if leg.role != LegRole::Device || !leg.is_established() || self.is_offering(no) {
                 continue;
@@ -336,13 +373,13 @@ impl Session {
             self.open_lines(cx, no);
             self.legs[no].ours = offer.to_vec();
             let request = self.offer_in_dialog(cx, no, Method::Invite, offer.to_vec());
-            self.send(cx, no, Work::DeviceChange, request);
+            self.send(cx, no, Work::Own, request);
         }
     }
 
-    /// A device's answer to that: a device without the dialog leaves, another failure leaves things as they are
+    /// The answer to a re-INVITE of our own: who has no such dialog leaves, another failure leaves things as they are
     /// (AMB-21).
-    pub(super) fn device_change_answered(
+    pub(super) fn own_change_answered(
         &mut self,
         cx: &mut Context<'_>,
         tx: ClientTx,
@@ -354,7 +391,10 @@ impl Session {
             self.ack_owed(cx, no);
             self.refreshed_answer(cx, no, response);
         } else if matches!(response.status, 408 | 481) {
-            self.hang_up(cx, no, None, Close::Unanswered);
+            match self.legs[no].role {
+                LegRole::Far => self.iwf_lost(cx, no, None, Close::Unanswered),
+                LegRole::Device | LegRole::Originator => self.hang_up(cx, no, None, Close::Unanswered),
+            }
         }
     }
 
@@ -366,6 +406,7 @@ impl Session {
             return;
         }
         self.legs[no].theirs = octets.to_vec();
+        let answered = self.legs[no].inward(&answered);
         self.close_refused_lines(cx, no, &answered);
         self.connect_lines(cx, no, &answered, |_| SetupAttr::Actpass);
     }
@@ -375,14 +416,18 @@ impl Session {
         let concerns = |leg: LegNo, work: &Work| match work {
             Work::Change(change) => leg == no || change.asker == no,
             Work::Pass { asker, .. } => leg == no || *asker == no,
-            Work::DeviceChange | Work::Refresh { .. } => leg == no,
-            Work::Answered | Work::Bye | Work::Invite(_) => false,
+            Work::GiveUp(_) | Work::Own | Work::Refresh { .. } => leg == no,
+            Work::Answered | Work::Bye | Work::Invite(_) | Work::Subscribe => false,
         };
         let waiting: Vec<ClientTx> =
             self.clients.iter().filter(|(_, c)| concerns(c.leg, &c.work)).map(|(tx, _)| *tx).collect();
         for tx in waiting {
             let (asker, server) = match self.clients.remove(&tx).map(|client| client.work) {
                 Some(Work::Change(change)) => {
+                    if change.plan.is_some() {
+                        self.undo(cx, &change);
+                        self.drop_unused(cx);
+                    }
                     self.legs[change.asker].asked = None;
                     (change.asker, change.tx)
                 }
@@ -392,6 +437,7 @@ impl Session {
             let answer = self.legs[asker].response(487, &cx.config.product);
             cx.respond(server, answer);
         }
+        self.cancel_new_session(cx, no, None);
     }
 }
 
@@ -405,6 +451,6 @@ fn same_description(new: &[u8], old: &[u8]) -> bool {
 }
 
 /// A description without its version: what is agreed.
-fn terms(sdp: &[u8]) -> Vec<&[u8]> {
+pub(super) fn terms(sdp: &[u8]) -> Vec<&[u8]> {
     sdp.split(|octet| *octet == b'\n').filter(|line| !line.starts_with(b"o=")).collect()
 }

@@ -1,13 +1,9 @@
 //! Requests inside the dialog that change nothing in the session, passed on between the originating device and the
 //! far end: INFO, MESSAGE, REFER and the NOTIFYs that follow it (AMB-36).
 
-use super::{
-    PassMethod, Session, Work,
-    context::Context,
-    leg::{F, LegNo},
-};
+use super::{PassMethod, Session, Work, context::Context, leg::LegNo};
 use crate::core::{
-    event::ServerTx,
+    event::{LegRole, ServerTx},
     sip::{Method, Request, Response},
 };
 
@@ -62,8 +58,8 @@ impl Session {
         request: &Request,
         method: PassMethod,
     ) {
-        let to = Self::other(no);
-        if no > F {
+        let to = self.other(no);
+        if self.legs[no].role == LegRole::Device {
             let refusal = self.legs[no].response(405, &cx.config.product);
             return cx.respond(tx, refusal.with("Allow", "ACK, BYE, CANCEL, INVITE, OPTIONS, UPDATE"));
         }

@@ -38,6 +38,23 @@ fn is_ours(cx: &Context<'_>, uri: &Uri) -> bool {
     })
 }
 
+/// Is it for the core to route (SIP and tel URIs), or for the ISF?
+pub(super) fn to_core(destination: &str) -> bool {
+    Uri::parse(destination).is_ok_and(|uri| matches!(uri.scheme.as_str(), "sip" | "sips" | "tel"))
+}
+
+/// Directly to the ISF (clause 6.5): the next hop and its Route, the Request-URI stays. `None` without an ISF.
+pub(super) fn to_isf(cx: &Context<'_>) -> Option<(Hop, Vec<String>)> {
+    cx.config.isf_route.as_deref().map(routed)
+}
+
+/// A configured next hop, which gets a Route of its own where it is a loose router.
+fn routed(uri: &str) -> (Hop, Vec<String>) {
+    let loose = Uri::parse(uri).is_ok_and(|u| u.param("lr").is_some());
+    let routes = if loose { vec![format!("<{uri}>")] } else { Vec::new() };
+    (Hop { uri: uri.to_owned(), flow: None }, routes)
+}
+
 /// Step 4.k: where our INVITE goes, and its Route header fields. The rest of a trusted core node's Route comes
 /// first, then the configured core, then the destination itself.
 pub(crate) fn next_hop(
@@ -47,13 +64,9 @@ pub(crate) fn next_hop(
     destination: &str,
 ) -> Result<(Hop, Vec<String>), u16> {
     let to = |uri: &str| Hop { uri: uri.to_owned(), flow: None };
-    let routed = |uri: &str| {
-        let loose = Uri::parse(uri).is_ok_and(|u| u.param("lr").is_some());
-        (to(uri), if loose { vec![format!("<{uri}>")] } else { Vec::new() })
-    };
     let scheme = Uri::parse(destination).map_err(|_| 400_u16)?.scheme;
-    if !matches!(scheme.as_str(), "sip" | "sips" | "tel") {
-        return cx.config.isf_route.as_deref().map(routed).ok_or(416);
+    if !to_core(destination) {
+        return to_isf(cx).ok_or(416);
     }
     if cx.config.trusted.contains(&from.addr.ip()) {
         let mut routes: Vec<String> = request.headers.list("Route").map(str::to_owned).collect();

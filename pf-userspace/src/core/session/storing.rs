@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Session,
+    connection_loss::Lost,
     context::Context,
     groups::GroupEnd,
-    leg::{A, Close, F},
+    leg::{A, Close},
 };
 use crate::core::{
     Time,
-    store::{Body, Folder, GroupState, Object, Order, OrderId, Outcome, SessionEnd, SessionInfo, Uid},
+    store::{Body, Folder, Object, Order, OrderId, Outcome, SessionEnd, SessionInfo, Uid},
 };
 
 /// How far the record of a session is.
@@ -144,17 +145,15 @@ impl Session {
             return (BTreeSet::new(), None);
         }
         self.group_ended(cx, end);
-        if !self.is_recorded(cx) {
-            return (BTreeSet::new(), None);
-        }
-        let group_state = self.invitation.group.then(|| {
-            let state = GroupState {
-                last_focus_session_id: self.legs[F].dialog.target.clone(),
-                participants: Vec::new(),
-                restartable: end.restartable(),
-            };
+        // For a lost client that is also where it finds the last participants.
+        let wanted = self.is_recorded(cx) || self.lost.as_ref().is_some_and(Lost::keeps);
+        let group_state = (self.invitation.group && wanted).then(|| {
+            let state = self.group_state(end.restartable());
             self.order(cx, Body::GroupState(state))
         });
+        if !self.is_recorded(cx) {
+            return (group_state.into_iter().collect(), group_state);
+        }
         let lasted_seconds = cx.now.saturating_since(self.started).as_secs();
         let last = SessionEnd { reason: reason.map(str::to_owned), lasted_seconds };
         let last = self.order(cx, Body::SessionEnd(last));

@@ -17,6 +17,9 @@ pub struct StoreCounters {
     pub failed: u64,
     /// Orders refused because the store is full.
     pub full: u64,
+    /// Messages for a lost client beyond what is kept of one session.
+    #[serde(default)]
+    pub refused: u64,
     /// Orders that a session did not wait for any longer. Their outcome is counted as well when it comes.
     pub late: u64,
 }

@@ -11,7 +11,7 @@ use std::{num::NonZeroU32, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use counters::StoreCounters;
-pub use object::{Body, Folder, GroupState, Object, SessionEnd, SessionInfo};
+pub use object::{Body, Content, Folder, GroupState, Message, Object, SessionEnd, SessionInfo};
 
 /// An order to the store, named by the core. Unique over the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,4 +66,8 @@ pub enum StoreError {
 pub struct StoreConfig {
     /// How long a session waits for the outcome of an order before it goes on without.
     pub wait: Duration,
+    /// Octets of intercepted messages of a stream that may be held at once, until they are stored.
+    pub held_octets: u64,
+    /// Octets of intercepted messages that are stored of one session at most.
+    pub session_octets: u64,
 }

@@ -32,6 +32,8 @@ pub struct Folder {
 pub enum Body {
     /// Group State Object: how a group session stood when it ended.
     GroupState(GroupState),
+    /// A message, or a notification of what became of one.
+    Message(Message),
     /// The session has ended: its record is complete (clause 8.5.2).
     SessionEnd(SessionEnd),
     /// Session info object: the session has begun (clause 8.5).
@@ -43,6 +45,7 @@ impl Body {
     pub fn kind(&self) -> &'static str {
         match self {
             Body::GroupState(_) => "group-state",
+            Body::Message(_) => "message",
             Body::SessionEnd(_) => "session-end",
             Body::SessionInfo(_) => "session-info",
         }
@@ -59,6 +62,47 @@ pub struct GroupState {
     /// May the session be started again as a long-lived one? Absent where nobody has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restartable: Option<bool>,
+}
+
+/// A message of the far end, as it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// MSRP Message-ID.
+    pub message_id: String,
+    /// Content-Type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// The body: a CPIM message with its own header, mostly.
+    #[serde(flatten)]
+    pub content: Content,
+    /// It belongs into the user's message store.
+    pub for_record: bool,
+    /// It is to be delivered when the client comes back.
+    pub for_delivery: bool,
+}
+
+/// The octets of a message, in a form that JSON can hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// UTF-8.
+    Content(String),
+    /// Anything else: two hexadecimal digits for each octet.
+    ContentHex(String),
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(octets: Vec<u8>) -> Content {
+        String::from_utf8(octets)
+            .map_or_else(|error| Content::ContentHex(hex(error.as_bytes())), Content::Content)
+    }
+}
+
+fn hex(octets: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |nibble: u8| DIGITS[usize::from(nibble & 15)];
+    octets.iter().flat_map(|octet| [digit(octet >> 4), digit(*octet)]).collect()
 }
 
 /// The end of a session.

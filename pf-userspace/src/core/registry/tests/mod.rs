@@ -41,6 +41,8 @@ pub(crate) fn config() -> CoreConfig {
         secret: [1; 32],
         users: vec![user("ann"), user("bob")],
         digest: DigestAlgorithm::ALL.to_vec(),
+        own_uri: None,
+        outside_trust_domain: false,
         store: None,
     }
 }

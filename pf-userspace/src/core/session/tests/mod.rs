@@ -4,11 +4,17 @@
 mod answer;
 mod bye;
 mod cancel;
+mod connection_loss;
 mod delivery;
+mod interworking;
 mod invitation;
+mod iwf;
+mod iwf_change;
 mod modification;
 mod passing;
 mod property;
+#[path = "../../proxy/tests/mod.rs"]
+mod proxy;
 mod storing;
 mod timer;
 
@@ -23,8 +29,8 @@ use crate::core::{
     config::{CoreConfig, DigestAlgorithm, MsrpAddress, SipAddress},
     entropy::SeededEntropy,
     event::{
-        ClientTx, Hop, LegCounters, LegDown, LegKey, MediaCommand, MediaEvent, NoAnswer, Peer, ServerTx,
-        Setup, SipCommand, SipEvent, Transport,
+        ClientTx, Hop, InterceptedMessage, LegCounters, LegDown, LegKey, MediaCommand, MediaEvent, NoAnswer,
+        Peer, ServerTx, Setup, SipCommand, SipEvent, StreamKey, Transport,
     },
     policy::Policy,
     shard::Limits,
@@ -91,9 +97,14 @@ impl World {
 
     /// A world with a store, whose users want their history recorded.
     fn recording() -> World {
+        World::recording_with(|_| {})
+    }
+
+    fn recording_with(change: impl FnOnce(&mut CoreConfig)) -> World {
         World::configured(|config| {
             config.policy.allow_offline_storage = true;
-            config.store = Some(StoreConfig { wait: Duration::from_secs(5) });
+            config.store = Some(store());
+            change(config);
         })
     }
 
@@ -135,6 +146,8 @@ impl World {
             secret: [7; 32],
             users: Vec::new(),
             digest: DigestAlgorithm::ALL.to_vec(),
+            own_uri: None,
+            outside_trust_domain: false,
             store: None,
         };
         change(&mut config);
@@ -252,6 +265,19 @@ impl World {
         self.event(Event::Store(Outcome { id: order.id, stored: Err(error) }));
     }
 
+    /// The far end said something to the lost client.
+    fn intercepted(&mut self, number: u64, text: &str) {
+        let leg = *self.names.iter().find(|(_, name)| *name == "F").expect("leg F").0;
+        let message = InterceptedMessage {
+            message_id: format!("m-{number}"),
+            content_type: Some("message/cpim".to_owned()),
+            octets: text.as_bytes().to_vec(),
+        };
+        let stream = StreamKey(1);
+        let message = Box::new(message);
+        self.event(Event::Media(MediaEvent::Intercepted { leg, stream, number, message }));
+    }
+
     fn leg_down(&mut self, name: &str, reason: LegDown) {
         let leg = *self.names.iter().find(|(_, n)| *n == name).expect("a leg of that name").0;
         self.event(Event::Media(MediaEvent::LegDown { leg, reason, counters: LegCounters::default() }));
@@ -349,6 +375,12 @@ impl World {
             .map(|command| match command {
                 Command::Media(MediaCommand::OpenStream { .. }) => "open stream".to_owned(),
                 Command::Media(MediaCommand::CloseStream { .. }) => "close stream".to_owned(),
+                Command::Media(MediaCommand::ConfirmIntercepted { number, kept, .. }) => {
+                    format!("message {number} {}", if kept { "kept" } else { "not kept" })
+                }
+                Command::Media(MediaCommand::Intercept { keep, .. }) => {
+                    format!("intercept{}", if keep.is_some() { " and keep" } else { "" })
+                }
                 Command::Media(MediaCommand::OpenLeg { leg, .. }) => format!("open {}", name(leg)),
                 Command::Media(MediaCommand::CloseLeg { leg }) => format!("close {}", name(leg)),
                 Command::Media(MediaCommand::ConnectLeg { leg, remote }) => {
@@ -520,6 +552,11 @@ fn invite() -> Request {
     );
     invite.body = sdp(1, &chat("10.1.0.1", "aaaaaaaa", "actpass")).into();
     invite
+}
+
+/// What the core knows of its store.
+fn store() -> StoreConfig {
+    StoreConfig { wait: Duration::from_secs(5), held_octets: 1000, session_octets: 3000 }
 }
 
 /// UE-A's INVITE of a group session.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::{event::LegRole, policy::IwfLeaves};
 
 /// What a peer, the network or the clock may do next.
 #[derive(Clone, Debug)]
@@ -14,26 +15,32 @@ enum Step {
     Ask { who: usize, what: usize },
     Cancel,
     Down { leg: usize },
+    Intercepted { number: u64 },
+    Fork { of: usize, lines: u8 },
     Pass { seconds: u64 },
-    Reply { to: usize, status: u16, described: bool },
+    Reply { to: usize, status: u16, described: bool, lines: u8 },
     ShutDown,
     Stored { of: usize, fine: bool },
     Unanswered { to: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let status =
-        prop::sample::select(vec![100, 180, 200, 200, 200, 200, 302, 404, 408, 422, 481, 487, 491, 500, 603]);
+    let status = prop::sample::select(vec![
+        100, 180, 200, 200, 200, 200, 302, 404, 408, 422, 481, 487, 488, 488, 491, 500, 603,
+    ]);
     prop_oneof![
         2 => (0..4_usize).prop_map(|of| Step::Ack { of }),
         1 => (0..4_usize).prop_map(|of| Step::AckMissing { of }),
-        4 => (0..4_usize, 0..10_usize).prop_map(|(who, what)| Step::Ask { who, what }),
+        4 => (0..6_usize, 0..12_usize).prop_map(|(who, what)| Step::Ask { who, what }),
         1 => Just(Step::Cancel),
-        1 => (0..4_usize).prop_map(|leg| Step::Down { leg }),
+        1 => (0..6_usize).prop_map(|leg| Step::Down { leg }),
+        1 => (0..3_usize, 0..4_u8).prop_map(|(of, lines)| Step::Fork { of, lines }),
+        1 => (0..5_u64).prop_map(|number| Step::Intercepted { number }),
         3 => prop::sample::select(vec![0, 1, 5, 31, 40, 200, 1000])
             .prop_map(|seconds| Step::Pass { seconds }),
-        9 => (0..8_usize, status, any::<bool>())
-            .prop_map(|(to, status, described)| Step::Reply { to, status, described: described || status == 200 }),
+        9 => (0..8_usize, status, any::<bool>(), 0..4_u8).prop_map(|(to, status, described, lines)| {
+            Step::Reply { to, status, described: described || status == 200, lines }
+        }),
         1 => Just(Step::ShutDown),
         2 => (0..3_usize, any::<bool>()).prop_map(|(of, fine)| Step::Stored { of, fine }),
         1 => (0..8_usize).prop_map(|to| Step::Unanswered { to }),
@@ -46,6 +53,8 @@ struct Wire {
     invite: ServerTx,
     /// Our requests without final response.
     open: Vec<Out>,
+    /// Our INVITEs that a fork may still answer, and how many have.
+    forks: Vec<(Out, usize)>,
     /// Everything that was asked of the shard: answered so often.
     asked: BTreeMap<ServerTx, usize>,
     /// 2xx to INVITEs that wait for ACK.
@@ -54,24 +63,63 @@ struct Wire {
     peers: Vec<Ua>,
     legs: BTreeSet<LegKey>,
     opened: BTreeSet<u64>,
-    established: BTreeSet<String>,
-    ended: BTreeSet<String>,
+    /// Call-ID and the peer's tag.
+    established: BTreeSet<(String, String)>,
+    ended: BTreeSet<(String, String)>,
+    /// Messages for a lost client that were not confirmed.
+    heard: BTreeSet<(u64, u64)>,
     /// Orders to the store without outcome.
     orders: Vec<Order>,
 }
 
+/// Where a session goes, and what its operator wants.
+#[derive(Clone, Copy, Debug)]
+enum Setting {
+    /// To the far end, with one stream, without interworking.
+    Plain,
+    /// Directly to the ISF, with two streams.
+    Mail { leave: IwfLeaves },
+    /// To the far end, and then to the ISF, with two streams.
+    Refused { leave: IwfLeaves },
+}
+
+impl Setting {
+    fn policy(self, policy: &mut Policy) {
+        if let Setting::Mail { leave } | Setting::Refused { leave } = self {
+            policy.interworking_after = vec![404, 408, 487, 500, 603];
+            policy.interworking_rejected_streams = true;
+            policy.interworking_new_streams = true;
+            policy.interworking_leave = leave;
+        }
+    }
+
+    fn invite(self, group: bool) -> Request {
+        let mut request = if group { group_invite() } else { invite() };
+        if let Setting::Mail { .. } = self {
+            request.uri = "mailto:bob@example.com".to_owned();
+        }
+        if !matches!(self, Setting::Plain) {
+            let two = chat("10.1.0.1", "aaaaaaaa", "actpass") + &chat("10.1.0.1", "bbbbbbbb", "active");
+            request.body = sdp(1, &two).into();
+        }
+        request
+    }
+}
+
 impl Wire {
     /// A session, of a group or not, recorded or not.
-    fn new(group: bool, recorded: bool) -> Wire {
-        let mut w = if recorded { World::recording() } else { World::new() };
+    fn new(setting: Setting, group: bool, recorded: bool) -> Wire {
+        let policy = |config: &mut CoreConfig| setting.policy(&mut config.policy);
+        let mut w = if recorded { World::recording_with(policy) } else { World::configured(policy) };
         w.register_for_groups();
         w.said.clear();
-        let invite = if group { group_invite() } else { invite() };
+        let invite = setting.invite(group);
         let tx = w.receive(invite.clone());
         let mut wire = Wire {
             w,
             invite: tx,
             open: Vec::new(),
+            forks: Vec::new(),
             asked: [(tx, 0)].into(),
             unacked: Vec::new(),
             invites: [(tx, invite)].into(),
@@ -80,6 +128,7 @@ impl Wire {
             opened: BTreeSet::new(),
             established: BTreeSet::new(),
             ended: BTreeSet::new(),
+            heard: BTreeSet::new(),
             orders: Vec::new(),
         };
         wire.listen();
@@ -93,7 +142,8 @@ impl Wire {
                 Command::Sip(SipCommand::Request { tx, request, hop }) => {
                     assert!(!hop.uri.is_empty() && request.headers.has("CSeq"));
                     if request.method == Method::Bye {
-                        self.ended.insert(request.call_id().to_owned());
+                        let tag = request.to_tag().unwrap_or_default();
+                        self.ended.insert((request.call_id().to_owned(), tag));
                     }
                     self.open.push(Out { tx, request, hop });
                 }
@@ -107,7 +157,8 @@ impl Wire {
                     if let Some(invite) = self.invites.get(&tx).filter(|_| response.is_success()) {
                         if tx == self.invite {
                             self.peers.push(Ua::caller(invite, &response));
-                            self.established.insert(invite.call_id().to_owned());
+                            let tag = invite.from_tag().unwrap();
+                            self.established.insert((invite.call_id().to_owned(), tag));
                         }
                         self.unacked.push((tx, invite.clone()));
                     }
@@ -123,6 +174,12 @@ impl Wire {
                 Command::Media(MediaCommand::CloseStream { stream }) => {
                     assert!(self.opened.remove(&stream.0), "closed once");
                 }
+                Command::Media(MediaCommand::Intercept { stream, .. }) => {
+                    assert!(self.opened.contains(&stream.0));
+                }
+                Command::Media(MediaCommand::ConfirmIntercepted { stream, number, .. }) => {
+                    assert!(self.heard.remove(&(stream.0, number)), "each message is confirmed once");
+                }
                 Command::Media(MediaCommand::OpenLeg { leg, stream, .. }) => {
                     assert!(self.opened.contains(&stream.0) && self.legs.insert(leg));
                 }
@@ -135,14 +192,14 @@ impl Wire {
 
     fn ask(&mut self, request: Request) {
         let method = request.method;
-        let call_id = request.call_id().to_owned();
+        let dialog = (request.call_id().to_owned(), request.from_tag().unwrap());
         let tx = self.w.receive(request.clone());
         self.asked.insert(tx, 0);
         if method == Method::Invite {
             self.invites.insert(tx, request);
         }
         if method == Method::Bye {
-            self.ended.insert(call_id);
+            self.ended.insert(dialog);
         }
     }
 
@@ -171,6 +228,13 @@ impl Wire {
                     5 => ua.request(Method::Options),
                     6 => ua.offer(Method::Update, &described),
                     7 => ua.offer(Method::Invite, &(described.clone() + &chat("10.9.0.9", "two", "active"))),
+                    9 => ua.offer(
+                        Method::Invite,
+                        &(described.clone()
+                            + &chat("10.9.0.9", "two", "active")
+                            + &chat("10.9.0.9", "three", "active")),
+                    ),
+                    10 => ua.offer(Method::Invite, &(described.clone() + "m=message 0 TCP/MSRP *\r\n")),
                     8 => ua.offer(Method::Invite, &described),
                     _ => ua.offer(Method::Invite, "nonsense"),
                 };
@@ -188,21 +252,47 @@ impl Wire {
                     self.w.event(Event::Media(MediaEvent::LegDown { leg, reason, counters }));
                 }
             }
+            Step::Intercepted { number } => {
+                let far = self.w.names.iter().find(|(_, name)| *name == "F").map(|(leg, _)| *leg);
+                if let Some((leg, stream)) = far.zip(self.opened.first().copied())
+                    && self.heard.insert((stream, *number))
+                {
+                    let message = InterceptedMessage {
+                        message_id: "m".to_owned(),
+                        content_type: None,
+                        octets: vec![b'x'; 700],
+                    };
+                    let (stream, number) = (StreamKey(stream), *number);
+                    let event = MediaEvent::Intercepted { leg, stream, number, message: Box::new(message) };
+                    self.w.event(Event::Media(event));
+                }
+            }
             Step::Pass { seconds } => self.pass(*seconds),
-            Step::Reply { to, status, described } if *to < self.open.len() => {
+            Step::Fork { of, lines } if *of < self.forks.len() => {
+                let (out, forks) = &mut self.forks[*of];
+                *forks += 1;
+                let (out, tag) = (out.clone(), format!("t{}f{forks}", out.tx.0));
+                let response = answer(&out, 200, &tag).with("Contact", "<sip:fork@10.8.0.2>");
+                let response = with_sdp(response, &sdp(1, &answer_lines(&out, *lines, "passive")));
+                self.established.insert((out.request.call_id().to_owned(), tag.clone()));
+                self.peers.push(Ua::callee(&out, &tag));
+                self.w.reply(&out, response);
+            }
+            Step::Reply { to, status, described, lines } if *to < self.open.len() => {
                 let out = self.open[*to].clone();
                 let mut response = answer(&out, *status, &format!("t{}", out.tx.0));
                 response.headers.push("Contact", "<sip:peer@10.8.0.1>");
                 response.headers.push("Min-SE", "2400");
                 response.headers.push("Allow", if *to % 2 == 0 { "UPDATE" } else { "INVITE" });
                 if *described && out.request.method == Method::Invite {
-                    let id = format!("peer{}", out.tx.0);
-                    let lines = chat("10.8.0.1", &id, if *to % 2 == 0 { "passive" } else { "active" });
-                    response = with_sdp(response, &sdp(1, &lines));
+                    let setup = if *to % 2 == 0 { "passive" } else { "active" };
+                    response = with_sdp(response, &sdp(1, &answer_lines(&out, *lines, setup)));
                 }
                 let invite = out.request.method == Method::Invite;
                 if response.is_success() && invite && out.request.to_tag().is_none() {
-                    self.established.insert(out.request.call_id().to_owned());
+                    let dialog = (out.request.call_id().to_owned(), format!("t{}", out.tx.0));
+                    self.established.insert(dialog);
+                    self.forks.push((out.clone(), 0));
                     self.peers.push(Ua::callee(&out, &format!("t{}", out.tx.0)));
                 }
                 if !response.is_provisional() {
@@ -226,6 +316,7 @@ impl Wire {
             Step::Ack { .. }
             | Step::AckMissing { .. }
             | Step::Ask { .. }
+            | Step::Fork { .. }
             | Step::Reply { .. }
             | Step::Stored { .. }
             | Step::Unanswered { .. } => {}
@@ -238,28 +329,78 @@ impl Wire {
     }
 }
 
+/// m-lines that answer those of an offer of the shard: rejected where the bit of `rejects` says so.
+fn answer_lines(out: &Out, rejects: u8, setup: &str) -> String {
+    let offered = String::from_utf8_lossy(&out.request.body).matches("m=message").count();
+    let line = |at: usize| match rejects & (1 << at) {
+        0 => chat("10.8.0.1", &format!("peer{}line{at}", out.tx.0), setup),
+        _ => "m=message 0 TCP/MSRP *\r\n".to_owned(),
+    };
+    (0..offered.max(1)).map(line).collect()
+}
+
+/// Every stream belongs to one leg of the other side, and that leg's lines are its own streams alone.
+fn has_owners(session: &crate::core::session::Session) -> bool {
+    let far = |no: usize| session.legs[no].role == LegRole::Far;
+    let owned = session.streams.iter().flatten().all(|stream| far(stream.far));
+    owned
+        && session.legs.iter().enumerate().filter(|(no, _)| far(*no)).all(|(no, leg)| {
+            let lines = leg.lines.iter().enumerate().filter(|(_, line)| line.is_some());
+            lines.into_iter().all(|(at, _)| session.far_of(at) == Some(no))
+        })
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    let leave = prop::sample::select(vec![IwfLeaves::Session, IwfLeaves::Streams]);
+    (0..4_u8, leave).prop_map(|(kind, leave)| match kind {
+        0 => Setting::Plain,
+        1 => Setting::Refused { leave },
+        _ => Setting::Mail { leave },
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     // Rows: INV-14, BYE-21, BYE-23
     #[test]
     fn any_order_of_events_ends_with_nothing_left(
+        setting in setting(),
         answered in any::<bool>(),
-        (group, recorded) in any::<(bool, bool)>(),
+        (group, recorded, grows) in any::<(bool, bool, bool)>(),
         steps in prop::collection::vec(step(), 0..60),
     ) {
-        let mut wire = Wire::new(group, recorded);
+        let mut wire = Wire::new(setting, group, recorded);
         if answered {
-            let yes = Step::Reply { to: 0, status: 200, described: true };
-            for step in [yes.clone(), Step::Ack { of: 0 }, yes.clone(), yes] {
+            let yes = |lines| Step::Reply { to: 0, status: 200, described: true, lines };
+            match setting {
+                Setting::Plain => wire.step(&yes(0)),
+                Setting::Mail { .. } | Setting::Refused { .. } => {
+                    if let Setting::Refused { .. } = setting {
+                        wire.step(&Step::Reply { to: 0, status: 404, described: false, lines: 0 });
+                    }
+                    wire.step(&yes(2));
+                    wire.step(&Step::Fork { of: 0, lines: 1 });
+                }
+            }
+            for step in [Step::Ack { of: 0 }, yes(0), yes(0)] {
                 wire.step(&step);
             }
-            prop_assert_eq!(wire.peers.len(), 4);
+            prop_assert_eq!(wire.peers.len(), if matches!(setting, Setting::Plain) { 4 } else { 5 });
+        }
+        if answered && grows && !matches!(setting, Setting::Plain) {
+            // UE-A changes both streams and adds one, which is refused by both IWFs: the ISF is asked again.
+            wire.step(&Step::Ask { who: 2, what: 9 });
+            for (status, lines) in [(200, 2), (200, 1), (488, 0), (488, 0)] {
+                wire.step(&Step::Reply { to: 0, status, described: true, lines });
+            }
+            prop_assert!(wire.open.iter().any(|out| out.request.to_tag().is_none()));
         }
         for step in &steps {
             wire.step(step);
             // What a session is made of can be written down and read again.
             for session in wire.w.shard.all() {
+                prop_assert!(has_owners(session), "{:?}", session);
                 let text = serde_json::to_string(session).unwrap();
                 let again: crate::core::session::Session = serde_json::from_str(&text).unwrap();
                 prop_assert_eq!(serde_json::to_string(&again).unwrap(), text);

@@ -37,7 +37,7 @@ fn the_record_begins_after_the_200() {
     for (wish, store) in [(false, true), (true, false)] {
         let mut w = World::configured(|config| {
             config.policy.allow_offline_storage = wish;
-            config.store = store.then_some(StoreConfig { wait: Duration::from_secs(5) });
+            config.store = store.then(super::store);
         });
         let mut call = w.answered();
         w.receive(call.a.bye(None));

@@ -1,6 +1,7 @@
 //! The state machines under a clock of the test: T1 is 500 ms, as in life.
 
 mod client;
+mod forward;
 mod lossy;
 mod server;
 

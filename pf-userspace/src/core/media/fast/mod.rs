@@ -1,0 +1,142 @@
+//! What the in-kernel path has to know of the streams, and what the streams have to hear of it (sans-IO).
+//!
+//! The kernel programs forward whole messages between the connections of a stream by themselves. [`Switch::plan`]
+//! says which connections these are and what a message becomes on each, or [`Why`] the stream is none for them.
+//! [`Switch::passable`] says whether the messages of one connection may pass userspace by at this moment. What the
+//! programs have carried comes back by [`Switch::carried`], so that transactions, timers and counters are those of a
+//! stream that userspace has carried; a leg that got no copy is given one there.
+//!
+//! # What the programs do with answers
+//! They know no transactions. A `200 OK` of a primary leg goes to the one leg that it answers; one of a device is
+//! dropped. So a connection may be passed by only while every transaction that is open on it would end that way.
+
+mod carried;
+mod moment;
+mod plan;
+mod silence;
+mod view;
+mod why;
+
+pub use self::{
+    carried::Carried,
+    plan::{BLOCK_MAX, MESSAGE_MAX, Plan, PlannedLeg},
+    view::LegPath,
+    why::Why,
+};
+use super::{ConnId, LegId, StreamId, Switch};
+use crate::core::event::MediaCommand;
+
+/// How often the path lines of a peer may look different before that is taken for its habit.
+const RELEARN: u8 = 4;
+
+/// What is kept for the in-kernel path where there is one.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// Streams whose plan may have changed, each once.
+    changed: Vec<StreamId>,
+    /// SENDs that the programs carried to every leg.
+    carried: u64,
+    /// SENDs that userspace carried, by the reason why.
+    passed: [u64; Why::ALL.len()],
+}
+
+impl Switch {
+    /// Begins to keep what the in-kernel path needs.
+    pub fn keep_books(&mut self) {
+        self.books.get_or_insert_default();
+    }
+
+    /// Streams whose plan may have changed since the last call.
+    pub fn take_changed(&mut self) -> Vec<StreamId> {
+        self.books.as_mut().map(|books| std::mem::take(&mut books.changed)).unwrap_or_default()
+    }
+
+    /// Is there something for [`Switch::take_changed`]?
+    pub fn has_changed(&self) -> bool {
+        self.books.as_ref().is_some_and(|books| !books.changed.is_empty())
+    }
+
+    /// The streams that a command is about to change.
+    pub fn stream_of(&self, command: &MediaCommand) -> Option<StreamId> {
+        match command {
+            MediaCommand::OpenStream { stream, .. }
+            | MediaCommand::CloseStream { stream }
+            | MediaCommand::Intercept { stream, .. }
+            | MediaCommand::OpenLeg { stream, .. } => self.stream_keys.get(stream).copied(),
+            MediaCommand::ConnectLeg { leg, .. } | MediaCommand::CloseLeg { leg } => {
+                self.legs.get(*self.leg_keys.get(leg)?).map(|leg| leg.stream)
+            }
+            // An answer to what userspace holds: nothing changes.
+            MediaCommand::ConfirmIntercepted { .. } => None,
+        }
+    }
+
+    /// Says why the messages of this connection come to userspace from now on.
+    pub fn note_why(&mut self, conn: ConnId, why: Why) {
+        if let Some(conn) = self.conns.get_mut(conn) {
+            conn.why = why;
+        }
+    }
+
+    /// The same of all connections of a stream.
+    pub fn note_stream_why(&mut self, stream: StreamId, why: Why) {
+        let Some(stream) = self.streams.get(stream) else { return };
+        let legs = stream.originator.into_iter().chain(stream.far).chain(stream.devices.iter().copied());
+        let conns: Vec<ConnId> = legs.filter_map(|leg| self.legs.get(leg)?.conn).collect();
+        conns.into_iter().for_each(|conn| self.note_why(conn, why));
+    }
+
+    /// Why the messages of this connection come to userspace, as it was said last.
+    pub fn why(&self, conn: ConnId) -> Option<Why> {
+        self.conns.get(conn).map(|conn| conn.why)
+    }
+
+    /// SENDs that the programs carried to every leg, and those in which userspace had a hand by the reason why.
+    pub fn shares(&self) -> (u64, Vec<(Why, u64)>) {
+        let Some(books) = &self.books else { return (0, Vec::new()) };
+        let passed = Why::ALL.iter().map(|why| (*why, books.passed[why.index()]));
+        (books.carried, passed.filter(|(_, count)| *count > 0).collect())
+    }
+
+    /// The plan of this stream may be another one.
+    pub(super) fn plan_changed(&mut self, stream: StreamId) {
+        if let Some(books) = &mut self.books
+            && !books.changed.contains(&stream)
+        {
+            books.changed.push(stream);
+        }
+    }
+
+    /// The plans of all streams with a leg on this connection may be others.
+    pub(super) fn plans_changed(&mut self, conn: ConnId) {
+        if self.books.is_some() {
+            let legs = self.conns.get(conn).map(|conn| conn.legs.clone()).unwrap_or_default();
+            for leg in legs {
+                if let Some(stream) = self.legs.get(leg).map(|leg| leg.stream) {
+                    self.plan_changed(stream);
+                }
+            }
+        }
+    }
+
+    /// Userspace carries a SEND of this connection.
+    pub(super) fn count_passed(&mut self, conn: ConnId) {
+        if let (Some(books), Some(conn)) = (&mut self.books, self.conns.get(conn)) {
+            books.passed[conn.why.index()] += 1;
+        }
+    }
+
+    /// A frame of the leg began with these path lines.
+    pub(super) fn learn_block(&mut self, leg_id: LegId, block: &[u8]) {
+        if self.books.is_none() {
+            return;
+        }
+        let Some(leg) = self.legs.get_mut(leg_id).filter(|leg| leg.relearned < RELEARN) else { return };
+        if leg.in_block() != block {
+            leg.relearned += 1;
+            leg.block = Some(block.to_vec());
+            let stream = leg.stream;
+            self.plan_changed(stream);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! With the fast path, an ordinary chat passes the process of `pf` by, and every leg gets what it would get without.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::{
+    actor::{Call, Scene, SceneOptions},
+    msrp::Outgoing,
+    wait::{QUIET, SOON},
+};
+
+use crate::fast::{diagnosis, fast, open_minded, shares};
+
+fn hello(from: &str, to: &str, number: usize) -> Outgoing {
+    let text = format!("message {number} {}", "x".repeat(number * 37 % 700));
+    Outgoing { explicit_end: true, ..Outgoing::chat(from, to, &text) }
+}
+
+async fn everybody_got(calls: &mut [&mut Call], sent: &[Outgoing]) -> Result<()> {
+    for call in calls {
+        for (number, message) in sent.iter().enumerate() {
+            let name = &call.party.name;
+            let got = call.media.message(SOON).await.with_context(|| format!("{name}: message {number}"))?;
+            ensure!(got.message_id == message.message_id, "{name}: another message than number {number}");
+            ensure!(got.body == message.body && got.content_type == message.content_type, "{name}: altered");
+        }
+        call.media.quiet(QUIET / 4).await?;
+        call.media.verify()?;
+    }
+    Ok(())
+}
+
+async fn chat(scene: &Scene) -> Result<()> {
+    let (mut a, mut far, others) = scene.full_call_with(&open_minded()).await?;
+    let mut others = others;
+    // From both sides, so that every leg is known.
+    let mut warm = Vec::new();
+    for number in 0..6 {
+        let (from, to) = [(&a, Scene::BOB), (&far, Scene::ALICE)][number % 2];
+        let message = hello(Scene::ALICE, to, number);
+        from.media.send(&message).await?.accepted(SOON).await.context("warming up")?;
+        warm.push(message);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (kernel, passed) = shares(scene)?;
+    let mut sent = Vec::new();
+    for number in 0..400 {
+        let message = hello(Scene::ALICE, Scene::BOB, number);
+        let sending = a.media.send(&message).await?;
+        sending.accepted(SOON).await.with_context(|| format!("message {number}\n{}", diagnosis(scene)))?;
+        sent.push(message);
+    }
+    let (kernel_now, passed_now) = shares(scene)?;
+    let (kernel, passed) = (kernel_now - kernel, passed_now - passed);
+    let outcome = format!("{kernel} in the kernel, {passed} in userspace\n{}", diagnosis(scene));
+    ensure!(kernel + passed == 400, "{outcome}");
+    ensure!(kernel * 100 > 400 * 99, "{outcome}");
+    let ours: Vec<Outgoing> = warm.iter().step_by(2).cloned().collect();
+    let theirs: Vec<Outgoing> = warm.iter().skip(1).step_by(2).cloned().collect();
+    everybody_got(&mut [&mut far], &[ours, sent.clone()].concat()).await?;
+    everybody_got(&mut [&mut a], &theirs).await?;
+    let all = [warm, sent].concat();
+    everybody_got(&mut others.iter_mut().collect::<Vec<_>>(), &all).await?;
+    scene.verify()
+}
+
+/// The chat, where there is a fast path.
+async fn chat_in(options: SceneOptions) -> Result<()> {
+    match fast(options).await? {
+        Some(scene) => chat(&scene).await,
+        None => Ok(()),
+    }
+}
+
+#[tokio::test]
+async fn the_kernel_forwards_a_chat() -> Result<()> {
+    chat_in(SceneOptions::default()).await
+}
+
+#[tokio::test]
+async fn the_kernel_forwards_a_chat_over_ipv6() -> Result<()> {
+    chat_in(SceneOptions { ipv6: true, ..SceneOptions::default() }).await
+}
+
+#[tokio::test]
+async fn the_kernel_forwards_a_chat_on_one_host() -> Result<()> {
+    chat_in(SceneOptions { one_host: true, ..SceneOptions::default() }).await
+}
