@@ -9,6 +9,7 @@ mod legs;
 mod load;
 mod log;
 mod register;
+mod route;
 mod shared;
 mod socket;
 
