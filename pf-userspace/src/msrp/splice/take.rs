@@ -139,6 +139,11 @@ impl Splice {
         }
     }
 
+    /// Is there something that must not wait for the next event?
+    pub(in crate::msrp) fn has_more(&self) -> bool {
+        !self.pressing.is_empty() || !self.broken.is_empty() || !self.pace.taking.is_empty()
+    }
+
     /// Connections with something to write that the switch knows nothing of.
     pub(super) fn take_pressing(&mut self) -> Option<ConnId> {
         self.pressing.pop()
