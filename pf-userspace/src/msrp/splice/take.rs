@@ -63,7 +63,10 @@ impl Splice {
                 && (row.taken_octets == 0
                     || self.rebuild(now, switch, row.connection, row.taken_from, row.taken_octets));
             if !whole {
+                let state = self.path.connection(row.connection).map(|state| (state.transmit, state.leg));
                 tracing::error!(
+                    ?row,
+                    ?state,
                     "the fast path cannot give back what it had in flight: a connection is reset"
                 );
                 self.broken.extend(conn);
