@@ -22,6 +22,15 @@ pub(super) const INGRESS: &str = "pf_ingress";
 pub(super) const EGRESS: &str = "pf_egress";
 const CONTROL: &str = "pf_control";
 
+/// What tells our own copies from packets of the kernel sockets, on their way out: another `pf` on the same interface
+/// has another one.
+fn packet_mark() -> Result<u32, FastPathError> {
+    let mut octets = [0; 4];
+    getrandom::fill(&mut octets).map_err(|error| FastPathError::Load(format!("no entropy: {error}")))?;
+    // Zero is the mark of all other packets.
+    Ok(u32::from_ne_bytes(octets).max(1))
+}
+
 /// A type of `pf-common`, as the maps take it.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
@@ -45,6 +54,7 @@ pub(super) fn load(settings: &DatapathSettings) -> Result<Datapath, FastPathErro
         other => FastPathError::Load(other.to_string()),
     })?;
     let fault = |error: &dyn std::error::Error| FastPathError::Load(chain(error));
+    let mark = packet_mark()?;
     let mut ebpf = EbpfLoader::new()
         // Nothing in the programs depends on the kernel's own types.
         .btf(None)
@@ -53,6 +63,7 @@ pub(super) fn load(settings: &DatapathSettings) -> Result<Datapath, FastPathErro
         .map_max_entries(names::LEGS, settings.legs)
         .map_max_entries(names::SESSIONS, settings.legs)
         .map_max_entries(names::LOG, settings.ring_octets)
+        .override_global("PACKET_MARK", &mark, true)
         // The guard's, and not used here.
         .map_max_entries(names::GUARD_SOURCES, 1)
         .load(OBJECT)
