@@ -270,7 +270,9 @@ impl ServerRequest {
             if response.code() < 300 {
                 let call_id = self.message.required("Call-ID")?.to_owned();
                 let acked_at = self.acked_at.upgrade().context("the agent ended")?;
-                let key = (call_id, self.message.cseq(), self.tag.clone());
+                // The tag of the response, which a test may have chosen.
+                let to_tag = tag(response.required("To")?).unwrap_or_default().to_owned();
+                let key = (call_id, self.message.cseq(), to_tag);
                 lock(&acked_at.waiting_acks).insert(key, self.state.clone());
             }
             tokio::spawn(repeat_until_ack(self.clone(), response));
