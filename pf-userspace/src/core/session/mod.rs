@@ -13,7 +13,7 @@
 //! - `bye`: 8.2.2.3; `connection_loss`: its step 4
 //! - `storing`: 8.5, the record of the session in the message store; `groups`: what is left of a group session
 //! - `timer`: 8.2.2.4 and RFC 4028
-//! - `modification`: 8.2.2.5
+//! - `modification`: 8.2.2.5; `forsaken`: whose asker has left
 //! - `participants`: 8.2.2.6
 //! - `passing`: other requests inside the dialog
 //!
@@ -25,6 +25,7 @@ mod cancel;
 mod connection_loss;
 mod context;
 mod delivery;
+mod forsaken;
 mod groups;
 mod interworking;
 mod invitation;
@@ -128,6 +129,8 @@ enum Work {
     /// re-INVITE of our own that concerns this leg only: of a device after a change (clause 8.2.2.5 step 6), of an
     /// IWF whose streams are settled.
     Own,
+    /// A change whose asker has left; is it cancelled?
+    Forsaken { change: Box<Change>, cancelled: bool },
     /// The INVITE that makes the leg.
     Invite(Box<SentInvite>),
     /// re-INVITE of the originating device without the streams of IWFs that have left (clause 8.2.2.3 step 3.a).
@@ -334,6 +337,7 @@ impl Session {
                 }
             }
             Work::Change(change) => self.change_answered(cx, tx, leg, *change, response),
+            Work::Forsaken { change, .. } => self.forsaken_answered(cx, tx, leg, *change, response),
             Work::GiveUp(given) => self.given_up(cx, tx, leg, *given, response),
             Work::Invite(sent) => {
                 if response.is_success() {
@@ -414,6 +418,7 @@ impl Session {
 
     /// Closes what has nothing left to wait for; after every event.
     fn settle(&mut self, cx: &mut Context<'_>) {
+        self.cancel_forsaken(cx);
         self.settle_iwfs(cx);
         self.say_farewell(cx);
         if self.ending {

@@ -17,6 +17,7 @@ mod property;
 mod proxy;
 mod storing;
 mod timer;
+mod walk;
 
 use std::{
     collections::BTreeMap,

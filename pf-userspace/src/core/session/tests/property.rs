@@ -9,7 +9,7 @@ use crate::core::{event::LegRole, policy::IwfLeaves};
 
 /// What a peer, the network or the clock may do next.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Ack { of: usize },
     AckMissing { of: usize },
     Ask { who: usize, what: usize },
@@ -48,33 +48,38 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The wire around the shard: what was asked and not answered yet, on both sides.
-struct Wire {
-    w: World,
-    invite: ServerTx,
+pub(super) struct Wire {
+    pub(super) w: World,
+    pub(super) invite: ServerTx,
     /// Our requests without final response.
-    open: Vec<Out>,
+    pub(super) open: Vec<Out>,
     /// Our INVITEs that a fork may still answer, and how many have.
-    forks: Vec<(Out, usize)>,
+    pub(super) forks: Vec<(Out, usize)>,
     /// Everything that was asked of the shard: answered so often.
-    asked: BTreeMap<ServerTx, usize>,
+    pub(super) asked: BTreeMap<ServerTx, usize>,
     /// 2xx to INVITEs that wait for ACK.
-    unacked: Vec<(ServerTx, Request)>,
-    invites: BTreeMap<ServerTx, Request>,
-    peers: Vec<Ua>,
-    legs: BTreeSet<LegKey>,
-    opened: BTreeSet<u64>,
+    pub(super) unacked: Vec<(ServerTx, Request)>,
+    pub(super) invites: BTreeMap<ServerTx, Request>,
+    pub(super) peers: Vec<Ua>,
+    pub(super) legs: BTreeSet<LegKey>,
+    pub(super) opened: BTreeSet<u64>,
     /// Call-ID and the peer's tag.
-    established: BTreeSet<(String, String)>,
-    ended: BTreeSet<(String, String)>,
+    pub(super) established: BTreeSet<(String, String)>,
+    pub(super) ended: BTreeSet<(String, String)>,
     /// Messages for a lost client that were not confirmed.
-    heard: BTreeSet<(u64, u64)>,
+    pub(super) heard: BTreeSet<(u64, u64)>,
     /// Orders to the store without outcome.
-    orders: Vec<Order>,
+    pub(super) orders: Vec<Order>,
+    /// Media legs that are open, and their streams.
+    pub(super) open_legs: BTreeMap<LegKey, u64>,
+    /// INVITEs that were answered 2xx: Call-ID, the peer's tag and CSeq number; and the ACKs.
+    pub(super) accepted: BTreeSet<(String, String, u32)>,
+    pub(super) acked: BTreeSet<(String, String, u32)>,
 }
 
 /// Where a session goes, and what its operator wants.
 #[derive(Clone, Copy, Debug)]
-enum Setting {
+pub(super) enum Setting {
     /// To the far end, with one stream, without interworking.
     Plain,
     /// Directly to the ISF, with two streams.
@@ -108,7 +113,7 @@ impl Setting {
 
 impl Wire {
     /// A session, of a group or not, recorded or not.
-    fn new(setting: Setting, group: bool, recorded: bool) -> Wire {
+    pub(super) fn new(setting: Setting, group: bool, recorded: bool) -> Wire {
         let policy = |config: &mut CoreConfig| setting.policy(&mut config.policy);
         let mut w = if recorded { World::recording_with(policy) } else { World::configured(policy) };
         w.register_for_groups();
@@ -130,13 +135,16 @@ impl Wire {
             ended: BTreeSet::new(),
             heard: BTreeSet::new(),
             orders: Vec::new(),
+            open_legs: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            acked: BTreeSet::new(),
         };
         wire.listen();
         wire
     }
 
     /// Takes in what the shard said.
-    fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         for command in std::mem::take(&mut self.w.said) {
             match command {
                 Command::Sip(SipCommand::Request { tx, request, hop }) => {
@@ -163,7 +171,11 @@ impl Wire {
                         self.unacked.push((tx, invite.clone()));
                     }
                 }
-                Command::Sip(SipCommand::Ack { .. } | SipCommand::Cancel { .. }) => {}
+                Command::Sip(SipCommand::Ack { request, .. }) => {
+                    let tag = request.to_tag().unwrap_or_default();
+                    self.acked.insert((request.call_id().to_owned(), tag, request.cseq().unwrap()));
+                }
+                Command::Sip(SipCommand::Cancel { .. }) => {}
                 Command::Store(order) => self.orders.push(order),
                 Command::Sip(SipCommand::Forward(forward)) => {
                     panic!("a B2BUA passes nothing on: {forward:?}")
@@ -173,6 +185,7 @@ impl Wire {
                 }
                 Command::Media(MediaCommand::CloseStream { stream }) => {
                     assert!(self.opened.remove(&stream.0), "closed once");
+                    self.open_legs.retain(|_, of| *of != stream.0);
                 }
                 Command::Media(MediaCommand::Intercept { stream, .. }) => {
                     assert!(self.opened.contains(&stream.0));
@@ -182,9 +195,14 @@ impl Wire {
                 }
                 Command::Media(MediaCommand::OpenLeg { leg, stream, .. }) => {
                     assert!(self.opened.contains(&stream.0) && self.legs.insert(leg));
+                    self.open_legs.insert(leg, stream.0);
                 }
-                Command::Media(MediaCommand::CloseLeg { leg } | MediaCommand::ConnectLeg { leg, .. }) => {
+                Command::Media(MediaCommand::ConnectLeg { leg, .. }) => {
                     assert!(self.legs.contains(&leg));
+                }
+                Command::Media(MediaCommand::CloseLeg { leg }) => {
+                    assert!(self.legs.contains(&leg));
+                    self.open_legs.remove(&leg);
                 }
             }
         }
@@ -203,7 +221,7 @@ impl Wire {
         }
     }
 
-    fn step(&mut self, step: &Step) {
+    pub(super) fn step(&mut self, step: &Step) {
         match step {
             Step::Ack { of } if *of < self.unacked.len() => {
                 let (tx, invite) = self.unacked.remove(*of);
@@ -276,7 +294,7 @@ impl Wire {
                 let response = with_sdp(response, &sdp(1, &answer_lines(&out, *lines, "passive")));
                 self.established.insert((out.request.call_id().to_owned(), tag.clone()));
                 self.peers.push(Ua::callee(&out, &tag));
-                self.w.reply(&out, response);
+                self.reply(&out, response);
             }
             Step::Reply { to, status, described, lines } if *to < self.open.len() => {
                 let out = self.open[*to].clone();
@@ -298,7 +316,7 @@ impl Wire {
                 if !response.is_provisional() {
                     self.open.remove(*to);
                 }
-                self.w.reply(&out, response);
+                self.reply(&out, response);
             }
             Step::ShutDown => self.w.shut_down(),
             Step::Stored { of, fine } if *of < self.orders.len() => {
@@ -324,8 +342,31 @@ impl Wire {
         self.listen();
     }
 
-    fn pass(&mut self, seconds: u64) {
+    fn reply(&mut self, out: &Out, response: Response) {
+        if response.is_success() && out.request.method == Method::Invite {
+            let tag = response.to_tag().unwrap_or_default();
+            let number = out.request.cseq().unwrap();
+            self.accepted.insert((out.request.call_id().to_owned(), tag, number));
+        }
+        self.w.reply(out, response);
+    }
+
+    pub(super) fn pass(&mut self, seconds: u64) {
         self.w.pass(seconds);
+    }
+
+    /// Nobody says anything any more. The timers end what there is, and nothing is left.
+    pub(super) fn fade(&mut self) {
+        self.pass(20_000);
+        self.listen();
+        self.w.over();
+        assert!(self.opened.is_empty(), "streams left: {:?}", self.opened);
+        assert!(self.open_legs.is_empty(), "legs left: {:?}", self.open_legs);
+        assert!(self.asked.values().all(|count| *count == 1), "unanswered: {:?}", self.asked);
+        let left: Vec<_> = self.established.difference(&self.ended).collect();
+        assert!(left.is_empty(), "dialogs without BYE: {left:?}");
+        let left: Vec<_> = self.accepted.difference(&self.acked).collect();
+        assert!(left.is_empty(), "2xx without ACK: {left:?}");
     }
 }
 
@@ -406,13 +447,6 @@ proptest! {
                 prop_assert_eq!(serde_json::to_string(&again).unwrap(), text);
             }
         }
-        // Nobody says anything any more; UE-A's BYE is lost too. The timers end it.
-        wire.pass(20_000);
-        wire.listen();
-        wire.w.over();
-        prop_assert!(wire.opened.is_empty(), "media left: {:?}", wire.opened);
-        prop_assert!(wire.asked.values().all(|count| *count == 1), "unanswered: {:?}", wire.asked);
-        let left: Vec<_> = wire.established.difference(&wire.ended).collect();
-        prop_assert!(left.is_empty(), "dialogs without BYE: {:?}", left);
+        wire.fade();
     }
 }
