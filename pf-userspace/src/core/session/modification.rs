@@ -63,9 +63,9 @@ impl Session {
                 return cx.respond(tx, *refusal);
             }
         }
-        // A recipient list is for new sessions only (RFC 5366 section 5).
-        let unsupported: Vec<&str> =
-            request.headers.list("Require").filter(|tag| !tag.eq_ignore_ascii_case("timer")).collect();
+        // A recipient list is for new sessions only (RFC 5366 section 5). Provisional responses end here.
+        let known = |tag: &str| ["timer", "100rel"].iter().any(|known| known.eq_ignore_ascii_case(tag));
+        let unsupported: Vec<&str> = request.headers.list("Require").filter(|tag| !known(tag)).collect();
         if !unsupported.is_empty() {
             let refusal = cx.refusal(request, 420).with("Unsupported", unsupported.join(", "));
             return cx.respond(tx, refusal);
@@ -128,6 +128,7 @@ impl Session {
             Work::Answered
             | Work::Bye
             | Work::Pass { .. }
+            | Work::Prack
             | Work::Refresh { invite: false }
             | Work::Subscribe => false,
         };
@@ -419,7 +420,7 @@ impl Session {
             Work::Change(change) => leg == no || change.asker == no,
             Work::Pass { asker, .. } => leg == no || *asker == no,
             Work::Forsaken { .. } | Work::GiveUp(_) | Work::Own | Work::Refresh { .. } => leg == no,
-            Work::Answered | Work::Bye | Work::Invite(_) | Work::Subscribe => false,
+            Work::Answered | Work::Bye | Work::Invite(_) | Work::Prack | Work::Subscribe => false,
         };
         let waiting: Vec<ClientTx> =
             self.clients.iter().filter(|(_, c)| concerns(c.leg, &c.work)).map(|(tx, _)| *tx).collect();

@@ -13,6 +13,7 @@ mod iwf_change;
 mod modification;
 mod passing;
 mod property;
+mod provisional;
 #[path = "../../proxy/tests/mod.rs"]
 mod proxy;
 mod storing;
