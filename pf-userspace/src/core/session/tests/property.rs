@@ -18,6 +18,8 @@ pub(super) enum Step {
     Intercepted { number: u64 },
     Fork { of: usize, lines: u8 },
     Pass { seconds: u64 },
+    Prack,
+    Progress { to: usize, number: u32 },
     Reply { to: usize, status: u16, described: bool, lines: u8 },
     ShutDown,
     Stored { of: usize, fine: bool },
@@ -41,6 +43,8 @@ fn step() -> impl Strategy<Value = Step> {
         9 => (0..8_usize, status, any::<bool>(), 0..4_u8).prop_map(|(to, status, described, lines)| {
             Step::Reply { to, status, described: described || status == 200, lines }
         }),
+        1 => Just(Step::Prack),
+        1 => (0..8_usize, 1..4_u32).prop_map(|(to, number)| Step::Progress { to, number }),
         1 => Just(Step::ShutDown),
         2 => (0..3_usize, any::<bool>()).prop_map(|(of, fine)| Step::Stored { of, fine }),
         1 => (0..8_usize).prop_map(|to| Step::Unanswered { to }),
@@ -70,6 +74,8 @@ pub(super) struct Wire {
     pub(super) heard: BTreeSet<(u64, u64)>,
     /// Orders to the store without outcome.
     pub(super) orders: Vec<Order>,
+    /// The last provisional response that wants a PRACK.
+    progress: Option<Response>,
     /// Media legs that are open, and their streams.
     pub(super) open_legs: BTreeMap<LegKey, u64>,
     /// INVITEs that were answered 2xx: Call-ID, the peer's tag and CSeq number; and the ACKs.
@@ -82,6 +88,8 @@ pub(super) struct Wire {
 pub(super) enum Setting {
     /// To the far end, with one stream, without interworking.
     Plain,
+    /// The same, and UE-A requires reliable provisional responses.
+    Reliable,
     /// Directly to the ISF, with two streams.
     Mail { leave: IwfLeaves },
     /// To the far end, and then to the ISF, with two streams.
@@ -103,7 +111,9 @@ impl Setting {
         if let Setting::Mail { .. } = self {
             request.uri = "mailto:bob@example.com".to_owned();
         }
-        if !matches!(self, Setting::Plain) {
+        if let Setting::Reliable = self {
+            request.headers.push("Require", "100rel");
+        } else if !matches!(self, Setting::Plain) {
             let two = chat("10.1.0.1", "aaaaaaaa", "actpass") + &chat("10.1.0.1", "bbbbbbbb", "active");
             request.body = sdp(1, &two).into();
         }
@@ -135,6 +145,7 @@ impl Wire {
             ended: BTreeSet::new(),
             heard: BTreeSet::new(),
             orders: Vec::new(),
+            progress: None,
             open_legs: BTreeMap::new(),
             accepted: BTreeSet::new(),
             acked: BTreeSet::new(),
@@ -157,6 +168,7 @@ impl Wire {
                 }
                 Command::Sip(SipCommand::Respond { tx, response }) => {
                     if response.is_provisional() {
+                        self.progress = response.headers.has("RSeq").then_some(response);
                         continue;
                     }
                     let count = self.asked.get_mut(&tx).expect("a response to what was asked");
@@ -296,6 +308,21 @@ impl Wire {
                 self.peers.push(Ua::callee(&out, &tag));
                 self.reply(&out, response);
             }
+            Step::Prack => {
+                let Some(progress) = &self.progress else { return };
+                let mut prack = Ua::caller(&self.invites[&self.invite], progress).request(Method::Prack);
+                let number = progress.headers.get("RSeq").unwrap();
+                prack.headers.push("RAck", format!("{number} 1 INVITE"));
+                self.ask(prack);
+            }
+            Step::Progress { to, number } if *to < self.open.len() => {
+                let out = self.open[*to].clone();
+                let progress = answer(&out, 183, &format!("t{}", out.tx.0))
+                    .with("Contact", "<sip:peer@10.8.0.1>")
+                    .with("Require", "100rel")
+                    .with("RSeq", number.to_string());
+                self.w.reply(&out, progress);
+            }
             Step::Reply { to, status, described, lines } if *to < self.open.len() => {
                 let out = self.open[*to].clone();
                 let mut response = answer(&out, *status, &format!("t{}", out.tx.0));
@@ -335,6 +362,7 @@ impl Wire {
             | Step::AckMissing { .. }
             | Step::Ask { .. }
             | Step::Fork { .. }
+            | Step::Progress { .. }
             | Step::Reply { .. }
             | Step::Stored { .. }
             | Step::Unanswered { .. } => {}
@@ -393,9 +421,10 @@ fn has_owners(session: &crate::core::session::Session) -> bool {
 
 fn setting() -> impl Strategy<Value = Setting> {
     let leave = prop::sample::select(vec![IwfLeaves::Session, IwfLeaves::Streams]);
-    (0..4_u8, leave).prop_map(|(kind, leave)| match kind {
+    (0..5_u8, leave).prop_map(|(kind, leave)| match kind {
         0 => Setting::Plain,
         1 => Setting::Refused { leave },
+        2 => Setting::Reliable,
         _ => Setting::Mail { leave },
     })
 }
@@ -415,7 +444,7 @@ proptest! {
         if answered {
             let yes = |lines| Step::Reply { to: 0, status: 200, described: true, lines };
             match setting {
-                Setting::Plain => wire.step(&yes(0)),
+                Setting::Plain | Setting::Reliable => wire.step(&yes(0)),
                 Setting::Mail { .. } | Setting::Refused { .. } => {
                     if let Setting::Refused { .. } = setting {
                         wire.step(&Step::Reply { to: 0, status: 404, described: false, lines: 0 });
@@ -427,9 +456,9 @@ proptest! {
             for step in [Step::Ack { of: 0 }, yes(0), yes(0)] {
                 wire.step(&step);
             }
-            prop_assert_eq!(wire.peers.len(), if matches!(setting, Setting::Plain) { 4 } else { 5 });
+            prop_assert_eq!(wire.peers.len(), if matches!(setting, Setting::Plain | Setting::Reliable) { 4 } else { 5 });
         }
-        if answered && grows && !matches!(setting, Setting::Plain) {
+        if answered && grows && !matches!(setting, Setting::Plain | Setting::Reliable) {
             // UE-A changes both streams and adds one, which is refused by both IWFs: the ISF is asked again.
             wire.step(&Step::Ask { who: 2, what: 9 });
             for (status, lines) in [(200, 2), (200, 1), (488, 0), (488, 0)] {

@@ -119,6 +119,27 @@ fn scripts() -> Vec<Script> {
             vec![ask(ALICE, GROWING), ask(ALICE, BYE_503), yes(0), yes(0), ask(FAR, BYE)],
         ),
         Script {
+            name: "reliable progress",
+            setting: Setting::Reliable,
+            group: false,
+            recorded: false,
+            steps: vec![
+                Step::Progress { to: 0, number: 7 },
+                Step::Pass { seconds: 1 },
+                Step::Prack,
+                // FAR's answer to our PRACK, which is the last that it was asked, then one to the INVITE.
+                Step::Reply { to: 1, status: 200, described: false, lines: 0 },
+                Step::Progress { to: 0, number: 8 },
+                yes(0),
+                Step::Prack,
+                ACK,
+                yes(0),
+                yes(0),
+                yes(0),
+            ],
+            peers: 4,
+        },
+        Script {
             name: "interworked",
             setting: Setting::Mail { leave },
             group: false,
