@@ -3,13 +3,17 @@
 
 use anyhow::Result;
 use lab::{
-    actor::{Party, Scene},
+    actor::{Interworking, Party, Scene},
     net::Place,
-    sip::{Dialog, Message, SdpOptions, Transport},
+    sip::{Dialog, Message, SdpOptions, Start, Transport},
     wait::{QUIET, SOON, until},
 };
 
-use crate::an_invitation_can_be_cancelled_at_any_time::progress;
+use crate::{
+    an_invitation_can_be_cancelled_at_any_time::progress,
+    reliable_progress_is_acknowledged::early,
+    sessions_change_on_the_way::{accept, changed},
+};
 
 #[tokio::test]
 async fn of_several_answers_of_the_far_end_the_first_counts_and_the_others_get_ack_and_bye() -> Result<()> {
@@ -117,7 +121,6 @@ async fn options_are_answered_in_and_out_of_a_dialog() -> Result<()> {
     scene.verify()
 }
 
-// Rows: AMB-36
 #[tokio::test]
 async fn provisional_responses_pass_with_or_without_description() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
@@ -143,4 +146,66 @@ async fn provisional_responses_pass_with_or_without_description() -> Result<()> 
     let sent = a.media.chat(Scene::ALICE, Scene::BOB, "hello").await?;
     assert_eq!(far.media.message(SOON).await?.body, sent.body);
     scene.verify()
+}
+
+// Rows: AMB-36
+#[tokio::test]
+async fn what_surrounds_the_procedures_in_one_session() -> Result<()> {
+    let lab = Interworking::start(&["UE-A"], "interworking_rejected_streams = true").await?;
+    let scene = &lab.scene;
+    let pf = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let options = SdpOptions::setup("active");
+    let require = |invite: &mut Message| invite.set("Require", "100rel");
+    let mut calling = scene.a().invite_with(Scene::BOB, &options, require).await?;
+    let invited = scene.far.invited(SOON).await?;
+    let request = invited.request.clone();
+    // Provisional responses and PRACK, on both legs.
+    let ringing = |answer: &mut Message| {
+        answer.start = Start::Response { code: 180, reason: "Ringing".to_owned() };
+        answer.set("Require", "100rel");
+        answer.set("RSeq", "1");
+    };
+    let mut far = invited.accept_with(&SdpOptions::setup("passive"), ringing).await?;
+    far.dialog.expect("PRACK", SOON).await?.answer(200, "OK").await?;
+    let first = progress(&mut calling).await?;
+    let rack = format!("{} 1 INVITE", first.required("RSeq")?);
+    let prack = early(calling.invite(), &first, "PRACK", 2)?.with("RAck", rack);
+    assert_eq!(scene.a().agent.send(prack, pf).await?.last(SOON).await?.code(), 200);
+    let ok = request.reply(200, "OK").with("Contact", far.party.contact()).with("Allow", "UPDATE");
+    request.respond(ok).await?;
+    let mut a = calling.answered(SOON).await?;
+    request.acked(SOON).await?;
+    // That number is taken.
+    a.dialog.request("PRACK");
+    // UPDATE changes the session, and is one for the far end too.
+    let mut update = a.dialog.request("UPDATE").with("Contact", a.party.contact());
+    update.set_body("application/sdp", changed(&a.invite.body)?);
+    let mut tx = a.dialog.send(update).await?;
+    let at_far = far.dialog.expect("UPDATE", SOON).await?;
+    assert!(String::from_utf8_lossy(&at_far.message.body).contains("text/html"));
+    accept(&far, &at_far, changed(&far.answer.body)?).await?;
+    let answer = tx.last(SOON).await?;
+    assert_eq!((answer.code(), answer.body.is_empty()), (200, false));
+    // OPTIONS is answered by pf, REFER by the other side.
+    let options = a.dialog.request("OPTIONS");
+    assert_eq!(a.dialog.send(options).await?.last(SOON).await?.code(), 200);
+    let refer = a.dialog.request("REFER").with("Contact", a.party.contact());
+    let mut tx = a.dialog.send(refer.with("Refer-To", "<sip:carol@far.example.net>")).await?;
+    let at_far = far.dialog.expect("REFER", SOON).await?;
+    assert_eq!(at_far.message.header("Refer-To"), Some("<sip:carol@far.example.net>"));
+    at_far.answer(202, "Accepted").await?;
+    assert_eq!(tx.last(SOON).await?.code(), 202);
+    let sent = a.media.chat(Scene::ALICE, Scene::BOB, "after all that").await?;
+    assert_eq!(far.media.message(SOON).await?.body, sent.body);
+
+    // CANCEL on leg A: whatever is pending is cancelled, what has been answered gets a BYE.
+    let (calling, invited) = lab.invite(|_| {}).await?;
+    let mut first = invited.accept_for(&lab.iwfs[0], &[0], "passive").await?;
+    let second = lab.isf.invited(SOON).await?;
+    second.request.answer(180, "Ringing").await?;
+    assert_eq!(calling.calling.tx.cancel(None).await?.last(SOON).await?.code(), 200);
+    assert_eq!(calling.calling.refused(SOON).await?.code(), 487);
+    second.request.cancelled(SOON).await?;
+    first.hung_up().await?;
+    lab.verify()
 }

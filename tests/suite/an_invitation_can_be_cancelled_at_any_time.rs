@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use lab::{
-    actor::{Calling, Scene},
+    actor::{Calling, Interworking, Scene},
     sip::{Message, SdpOptions},
     wait::{QUIET, SOON, until},
 };
@@ -71,6 +71,22 @@ async fn a_yes_that_crosses_it_gets_ack_and_bye() -> Result<()> {
     request.acked(SOON).await?;
     far.hung_up().await?;
     nothing_is_left(&scene).await
+}
+
+#[tokio::test]
+async fn while_one_iwf_has_answered_and_another_is_asked() -> Result<()> {
+    let policy = "interworking_wait_seconds = 1\ninterworking_rejected_streams = true";
+    let lab = Interworking::start(&["UE-A", "UE-B"], policy).await?;
+    let (calling, invited) = lab.invite(|_| {}).await?;
+    let mut first = invited.accept_for(&lab.iwfs[0], &[0], "passive").await?;
+    let second = lab.isf.invited(SOON).await?;
+    second.request.answer(180, "Ringing").await?;
+    assert_eq!(calling.calling.tx.cancel(None).await?.last(SOON).await?.code(), 200);
+    assert_eq!(calling.calling.refused(SOON).await?.code(), 487);
+    second.request.cancelled(SOON).await?;
+    second.request.acked(SOON).await?;
+    first.hung_up().await?;
+    nothing_is_left(&lab.scene).await
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use lab::{
 use crate::an_invitation_can_be_cancelled_at_any_time::progress;
 
 /// A request of the caller in the early dialog that `response` has made.
-fn early(invite: &Message, response: &Message, method: &str, cseq: u32) -> Result<Message> {
+pub(crate) fn early(invite: &Message, response: &Message, method: &str, cseq: u32) -> Result<Message> {
     Ok(Message::request(method, uri(response.required("Contact")?))
         .with("From", invite.required("From")?)
         .with("To", response.required("To")?)
@@ -48,7 +48,6 @@ async fn a_caller_that_requires_it_gets_it_repeated_until_its_prack() -> Result<
     scene.verify()
 }
 
-// Rows: AMB-36
 #[tokio::test]
 async fn the_far_ends_gets_its_prack_and_may_bring_the_answer() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;

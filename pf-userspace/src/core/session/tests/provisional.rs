@@ -110,7 +110,6 @@ fn a_caller_that_does_not_care_gets_it_as_it_is() {
     }
 }
 
-// Rows: AMB-36
 #[test]
 fn the_far_ends_reliable_progress_gets_its_prack_and_may_bring_the_answer() {
     let mut w = World::with(|policy| policy.direct_delivery = false);
