@@ -6,6 +6,8 @@ use lab::{
     wait::{QUIET, SOON},
 };
 
+use crate::sessions_change_on_the_way::{accept, changed, re_invite};
+
 const LOST: &str = "SIP;cause=503;text=\"Service Unavailable\"";
 
 // Rows: BYE-10, BYE-49
@@ -49,6 +51,34 @@ async fn the_far_end_can_still_be_heard_by_the_device_that_is_left() -> Result<(
     let sent = far.media.chat(Scene::BOB, Scene::ALICE, "are you there?").await?;
     assert_eq!(others[0].media.message(SOON).await?.body, sent.body);
     Ok(())
+}
+
+// Rows: AMB-16
+#[tokio::test]
+async fn a_late_yes_to_the_lost_clients_re_invite_ends_nothing() -> Result<()> {
+    let scene = Scene::with(&["UE-A", "UE-B"]).await?;
+    let (mut a, mut far, mut others) = scene.full_call().await?;
+    let offer = changed(&a.invite.body)?;
+    let request = re_invite(&mut a, offer);
+    let mut change = a.dialog.send(request).await?;
+    let at_far = far.dialog.expect("INVITE", SOON).await?;
+    assert_eq!(a.dialog.bye(Some(LOST)).await?.code(), 200);
+    assert_eq!(change.last(SOON).await?.code(), 487);
+    // No provisional response: there is nothing yet that a CANCEL could be sent for.
+    accept(&far, &at_far, changed(&far.answer.body)?).await?;
+    at_far.acked(SOON).await?;
+    // The far end hears again what is agreed.
+    let again = far.dialog.expect("INVITE", SOON).await?;
+    accept(&far, &again, far.answer.body.clone()).await?;
+    again.acked(SOON).await?;
+    let b = &mut others[0];
+    let sent = b.media.chat(Scene::ALICE, Scene::BOB, "on my tablet").await?;
+    assert_eq!(far.media.message(SOON).await?.body, sent.body);
+    assert!(scene.trace.sip("pf", "FAR", "BYE").is_empty());
+    let (bye, ends) = tokio::join!(far.dialog.bye(None), b.hung_up());
+    assert_eq!(bye?.code(), 200);
+    ends?;
+    scene.verify()
 }
 
 // Rows: BYE-23

@@ -1,5 +1,6 @@
 //! Behaviour of `pf` over real sockets, one file each.
 
+mod a_b2bua_keeps_to_the_rules_of_sip;
 mod a_device_that_answers_late_misses_nothing;
 mod a_flood_stays_at_the_guard;
 mod a_group_session_goes_on_for_a_lost_client;
@@ -10,6 +11,7 @@ mod a_refusal_may_lead_to_the_isf;
 mod a_rude_device_delays_nobody;
 mod a_session_that_is_not_refreshed_ends;
 mod an_expired_session_is_stored_first;
+mod an_invitation_can_be_cancelled_at_any_time;
 mod anonymity_needs_permission;
 mod asserted_services_pass_or_are_refused;
 mod barred_user_gets_403_127;
@@ -30,6 +32,7 @@ mod participants_are_asked_of_the_focus;
 mod pf_ends_politely;
 mod refusals_of_the_far_end_reach_the_caller;
 mod registrations_decide_who_is_invited;
+mod reliable_progress_is_acknowledged;
 mod session_end_reaches_every_leg;
 mod sessions_change_on_the_way;
 mod sessions_nobody_needs_pf_for_are_proxied;

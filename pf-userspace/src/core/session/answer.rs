@@ -8,6 +8,7 @@ use super::{
     leg::{A, Close, F, LegNo, LegState, OwedAck, Unacked},
     media::{Reach, own_uri, read_answer},
     offer::{CHAT_OFFER, parse_offer},
+    provisional::cseq,
     timer::{self, SessionTimer},
 };
 use crate::core::{
@@ -37,10 +38,9 @@ impl Session {
     pub(super) fn far_progress(&mut self, cx: &mut Context<'_>, response: &Response) {
         let Some(tx) = self.legs[A].asked else { return };
         let mut progress = self.to_originator(cx, response);
-        if let Some(contact) = self.mapped_contact(cx, &response.headers) {
-            progress.headers.push("Contact", contact);
-        }
-        cx.respond(tx, progress);
+        let contact = self.contact_for_originator(cx, &response.headers);
+        progress.headers.push("Contact", contact);
+        self.progress(cx, tx, progress);
     }
 
     /// The final response to the INVITE on leg F.
@@ -122,9 +122,7 @@ impl Session {
         // Step 2: a 200; step 3: Server.
         let mut ok = self.to_originator(cx, response);
         // Step 5: a Contact that resolves back to the one received.
-        let contact = self
-            .mapped_contact(cx, &response.headers)
-            .unwrap_or_else(|| format!("<{}>", own_uri(cx.config, "pf", Reach::Peer(&self.invitation.from))));
+        let contact = self.contact_for_originator(cx, &response.headers);
         self.legs[A].contact.clone_from(&contact);
         ok.headers.push("Contact", contact);
         ok.headers.push("Allow", super::ALLOW);
@@ -139,7 +137,8 @@ impl Session {
         let leg = &mut self.legs[A];
         leg.asked = None;
         leg.state = LegState::Established;
-        let number = leg.dialog.remote_cseq.unwrap_or_default();
+        // Requests in the early dialog may have come since.
+        let number = cseq(&self.invitation.headers).unwrap_or_default();
         let until = cx.now + TRANSACTION;
         leg.unacked = Some(Unacked { tx: asked, number, offered: offerless, until });
         cx.respond(asked, ok);
@@ -195,6 +194,12 @@ impl Session {
         ours
     }
 
+    /// Our Contact for leg A, in whatever makes or keeps its dialog (RFC 3261 section 12.1.1).
+    fn contact_for_originator(&self, cx: &Context<'_>, headers: &Headers) -> String {
+        self.mapped_contact(cx, headers)
+            .unwrap_or_else(|| format!("<{}>", own_uri(cx.config, "pf", Reach::Peer(&self.invitation.from))))
+    }
+
     /// Step 5 of the 200 part: our Contact for leg A. Its user part holds the far end's URI, its parameters are the
     /// far end's (`isfocus` and the like).
     pub(super) fn mapped_contact(&self, cx: &Context<'_>, headers: &Headers) -> Option<String> {
@@ -232,6 +237,7 @@ impl Session {
         stray.flow = self.legs[no].dialog.flow;
         let (ack, hop) = stray.ack(stray.local_cseq);
         cx.sip(SipCommand::Ack { tx, request: ack, hop });
+        stray.local_cseq = self.used_before(tx, response, stray.local_cseq);
         // Whatever it answers: nothing here depends on it.
         let (bye, hop) = stray.request(Method::Bye);
         let tx = cx.ids.client();

@@ -85,6 +85,8 @@ fn sip_cause(reason: &str) -> Option<u16> {
 impl Session {
     /// A BYE in one of our dialogs.
     pub(super) fn bye_received(&mut self, cx: &mut Context<'_>, no: LegNo, tx: ServerTx, request: &Request) {
+        // A 2xx whose ACK waits for the other side's: this is the last word in the dialog.
+        self.ack_owed(cx, no);
         self.answer_waiting(cx, no);
         let reason: Vec<&str> = request.headers.all("Reason").collect();
         let reason = (!reason.is_empty()).then(|| reason.join(", "));

@@ -63,10 +63,13 @@ impl Session {
             // Another suitable device is connected (AMB-16): the session goes on for it.
             self.answer_bye(cx, A, tx);
             self.close_leg(cx, A, Close::Left);
+            self.ack_fars(cx);
         } else if self.remains(cx) {
             self.remain(cx);
             self.answer_bye(cx, A, tx);
             self.close_leg(cx, A, Close::Lost);
+            // No ACK will come that ours could follow.
+            self.ack_fars(cx);
         } else {
             // None of the settings that keep us in the session is there: release all, propagate the BYE.
             self.client_left(cx, tx, GroupEnd::Other, reason);

@@ -99,7 +99,7 @@ pub(crate) const IN_TRUST_DOMAIN: [&str; 3] =
     ["P-Access-Network-Info", "P-Charging-Function-Addresses", "P-Charging-Vector"];
 
 /// Option tags that an INVITE may require of us.
-const SUPPORTED: [&str; 2] = ["timer", "recipient-list-invite"];
+const SUPPORTED: [&str; 3] = ["timer", "100rel", "recipient-list-invite"];
 
 /// Option tags of Require that we do not know (RFC 3261 section 8.2.2.3).
 pub(super) fn unsupported(request: &Request) -> Vec<&str> {
@@ -217,6 +217,8 @@ fn begin(
         storing: Default::default(),
         lost: None,
         subscription: None,
+        reliable: None,
+        early: Vec::new(),
         ended_group: None,
     };
     session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);
@@ -322,15 +324,13 @@ impl Session {
         let params = params.map(|c| c.params_text()).unwrap_or_default();
         let contact = format!("<{}>{params}", own_uri(config, "pf", Reach::Uri(&hop.uri)));
         headers.push("Contact", contact.as_str());
-        // f. Supported, and the same in Require where the client required it (RFC 5366 section 3).
+        // f. Supported, and the same in Require where the client required it (RFC 5366 section 3). Provisional
+        // responses are reliable as far as the far end wants that, if the client cares for it at all.
+        let said = |tag| ["Require", "Supported"].iter().any(|name| received.headers.has_token(name, tag));
         let list = "recipient-list-invite";
         let requires = received.headers.has_token("Require", list);
-        let supported = if requires || received.headers.has_token("Supported", list) {
-            format!("timer, {list}")
-        } else {
-            "timer".to_owned()
-        };
-        headers.push("Supported", supported);
+        let known = ["timer", "100rel", list].into_iter().filter(|tag| *tag == "timer" || said(tag));
+        headers.push("Supported", known.collect::<Vec<_>>().join(", "));
         if requires {
             headers.push("Require", list);
         }

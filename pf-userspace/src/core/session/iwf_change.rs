@@ -40,6 +40,14 @@ pub(crate) struct Plan {
     pub(super) cancelled: bool,
 }
 
+impl Plan {
+    /// The places of m-lines that the IWF which is being asked had before, if it is asked for new ones; `now`
+    /// otherwise.
+    pub(super) fn places_before(self, now: Option<Vec<Option<usize>>>) -> Option<Vec<Option<usize>>> {
+        if self.growing { self.places } else { now }
+    }
+}
+
 impl Session {
     /// Step 4: whom does the change concern? One re-INVITE in each dialog, the next after a final answer (AMB-22).
     pub(super) fn change_iwfs(&mut self, cx: &mut Context<'_>, mut change: Change, offered: &Sdp) {
@@ -109,6 +117,8 @@ impl Session {
         if !self.legs[no].is_established() || self.is_offering(no) {
             return self.iwf_refuses(cx, no, change, offered, &Response::new(491));
         }
+        // It is asked a second time: its first 2xx cannot wait for the client's ACK (RFC 3261 section 14.1).
+        self.ack_owed(cx, no);
         let mut streams = self.streams_of(no);
         let leg = &mut self.legs[no];
         plan.places.clone_from(&leg.places);

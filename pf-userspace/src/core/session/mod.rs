@@ -6,6 +6,7 @@
 //! - `invitation`: 8.2.2.1, from the INVITE received to the INVITE sent; with `service` (step 4.h), `routing`
 //!   (step 4.k) and `offer` (5.2.1.2)
 //! - `answer`: 8.2.2.1, from the far end's response to ours, and the ACK
+//! - `provisional` and `early`: provisional responses and their PRACKs (RFC 3262), on leg A and on the others
 //! - `delivery`: 8.2.2.1 step 8 with 8.3.2.1, direct delivery to the user's other devices
 //! - `interworking`: 8.2.2.1, error part, and 6.5, the way to the ISF; with `iwf_answer` (200 part step 1),
 //!   `iwf_bye` (8.2.2.3 step 3), `iwf_change` (8.2.2.5 step 4) and `legs` (which stream belongs to which IWF)
@@ -13,7 +14,7 @@
 //! - `bye`: 8.2.2.3; `connection_loss`: its step 4
 //! - `storing`: 8.5, the record of the session in the message store; `groups`: what is left of a group session
 //! - `timer`: 8.2.2.4 and RFC 4028
-//! - `modification`: 8.2.2.5
+//! - `modification`: 8.2.2.5; `forsaken`: whose asker has left
 //! - `participants`: 8.2.2.6
 //! - `passing`: other requests inside the dialog
 //!
@@ -25,6 +26,8 @@ mod cancel;
 mod connection_loss;
 mod context;
 mod delivery;
+mod early;
+mod forsaken;
 mod groups;
 mod interworking;
 mod invitation;
@@ -39,6 +42,7 @@ mod offer;
 mod options;
 mod participants;
 mod passing;
+mod provisional;
 mod routing;
 mod service;
 mod storing;
@@ -60,6 +64,7 @@ pub(crate) use routing::{destination, next_hop};
 use self::{
     bye::Farewell,
     connection_loss::Lost,
+    early::Early,
     interworking::Interworking,
     invitation::{Invitation, SentInvite},
     iwf_bye::GivingUp,
@@ -67,6 +72,7 @@ use self::{
     media::Stream,
     modification::Change,
     participants::Subscription,
+    provisional::Reliable,
     storing::Storing,
 };
 use super::{
@@ -103,6 +109,10 @@ pub struct Session {
     lost: Option<Lost>,
     /// Who takes part in it, as the controlling function tells us.
     subscription: Option<Subscription>,
+    /// Reliable provisional responses to the originating device.
+    reliable: Option<Reliable>,
+    /// Early dialogs with reliable provisional responses to INVITEs of ours.
+    early: Vec<Early>,
     /// Its end as a group session, until the shard has taken note of it.
     ended_group: Option<EndedGroup>,
 }
@@ -128,12 +138,16 @@ enum Work {
     /// re-INVITE of our own that concerns this leg only: of a device after a change (clause 8.2.2.5 step 6), of an
     /// IWF whose streams are settled.
     Own,
+    /// A change whose asker has left; is it cancelled?
+    Forsaken { change: Box<Change>, cancelled: bool },
     /// The INVITE that makes the leg.
     Invite(Box<SentInvite>),
     /// re-INVITE of the originating device without the streams of IWFs that have left (clause 8.2.2.3 step 3.a).
     GiveUp(Box<GivingUp>),
     /// A request inside the dialog on behalf of the other side.
     Pass { asker: LegNo, tx: ServerTx, method: PassMethod },
+    /// PRACK for a provisional response.
+    Prack,
     /// Session refresh (RFC 4028).
     Refresh { invite: bool },
     /// SUBSCRIBE for the participants.
@@ -207,7 +221,8 @@ impl Session {
         // While the store is waited for, the farewell is not looked at.
         let farewell = self.farewell.as_ref().map(Farewell::until).filter(|_| store.is_none());
         let interworking = self.interworking.deadline().filter(|_| !self.ending);
-        let waits = [store, lost, subscription, interworking];
+        let progress = self.reliable.as_ref().and_then(Reliable::deadline);
+        let waits = [store, lost, subscription, interworking, progress];
         clients.chain(acks).chain(timers).chain(farewell).chain(waits.into_iter().flatten()).min()
     }
 
@@ -299,8 +314,7 @@ impl Session {
             Method::Notify => self.pass(cx, no, tx, request, PassMethod::Notify),
             Method::Refer => self.pass(cx, no, tx, request, PassMethod::Refer),
             Method::Options => cx.respond(tx, capabilities(self.legs[no].response(200, &cx.config.product))),
-            // We never send a reliable provisional response (RFC 3262 section 3).
-            Method::Prack => cx.refuse(tx, request, 481),
+            Method::Prack => self.prack_received(cx, no, tx, request),
             Method::Ack | Method::Cancel | Method::Publish | Method::Register | Method::Subscribe => {
                 let response = self.legs[no].response(405, &cx.config.product).with("Allow", ALLOW);
                 cx.respond(tx, response);
@@ -313,9 +327,16 @@ impl Session {
             return self.final_response(cx, tx, response);
         }
         let Some(client) = self.clients.get_mut(&tx) else { return };
-        let far = client.leg == F && matches!(client.work, Work::Invite(_));
-        if far && response.status > 100 && self.legs[F].state == LegState::Inviting {
+        let no = client.leg;
+        if response.status == 100 || !matches!(client.work, Work::Invite(_) | Work::Answered) {
+            return;
+        }
+        let waits =
+            no == F && !matches!(client.work, Work::Answered) && self.legs[F].state == LegState::Inviting;
+        if waits {
             client.until = cx.now + RINGING;
+        }
+        if self.acknowledge_progress(cx, tx, no, response) && waits {
             self.far_progress(cx, response);
         }
     }
@@ -323,6 +344,7 @@ impl Session {
     /// A final response, or ours in the place of one that did not come.
     fn final_response(&mut self, cx: &mut Context<'_>, tx: ClientTx, response: &Response) {
         let Some(Client { leg, work, until }) = self.clients.remove(&tx) else { return };
+        let response = &*self.with_early_answer(tx, response);
         match work {
             Work::Answered => {
                 self.fork_answered(cx, tx, leg, response);
@@ -334,9 +356,12 @@ impl Session {
                 }
             }
             Work::Change(change) => self.change_answered(cx, tx, leg, *change, response),
+            Work::Forsaken { change, .. } => self.forsaken_answered(cx, tx, leg, *change, response),
             Work::GiveUp(given) => self.given_up(cx, tx, leg, *given, response),
             Work::Invite(sent) => {
                 if response.is_success() {
+                    let dialog = &self.legs[leg].dialog;
+                    self.legs[leg].dialog.local_cseq = self.used_before(tx, response, dialog.local_cseq);
                     let until = cx.now + TRANSACTION;
                     self.clients.insert(tx, Client { leg, work: Work::Answered, until });
                 }
@@ -350,6 +375,8 @@ impl Session {
             Work::Pass { asker, tx: waiting, method } => {
                 self.passed_answered(cx, asker, waiting, method, response);
             }
+            // Whatever it says: the INVITE's own answer decides.
+            Work::Prack => {}
             Work::Refresh { invite } => self.refresh_answered(cx, tx, leg, invite, response),
             Work::Subscribe => self.subscribe_answered(cx, response),
         }
@@ -359,6 +386,7 @@ impl Session {
         self.store_due(cx);
         self.intercepted_due(cx);
         self.subscription_due(cx);
+        self.progress_due(cx);
         let due = |client: &Client| client.until <= cx.now;
         let late: Vec<ClientTx> = self.clients.iter().filter(|(_, c)| due(c)).map(|(tx, _)| *tx).collect();
         for tx in late {
@@ -414,6 +442,8 @@ impl Session {
 
     /// Closes what has nothing left to wait for; after every event.
     fn settle(&mut self, cx: &mut Context<'_>) {
+        self.cancel_forsaken(cx);
+        self.forget_early();
         self.settle_iwfs(cx);
         self.say_farewell(cx);
         if self.ending {
@@ -436,9 +466,10 @@ pub(crate) fn capabilities(mut response: Response) -> Response {
     let headers: &mut Headers = &mut response.headers;
     headers.push("Allow", ALLOW);
     headers.push("Accept", "application/sdp, multipart/mixed, application/resource-lists+xml");
-    headers.push("Supported", "timer, recipient-list-invite");
+    headers.push("Supported", "timer, 100rel, recipient-list-invite");
     response
 }
 
 /// Methods that we take.
-pub(crate) const ALLOW: &str = "ACK, BYE, CANCEL, INFO, INVITE, MESSAGE, NOTIFY, OPTIONS, REFER, UPDATE";
+pub(crate) const ALLOW: &str =
+    "ACK, BYE, CANCEL, INFO, INVITE, MESSAGE, NOTIFY, OPTIONS, PRACK, REFER, UPDATE";

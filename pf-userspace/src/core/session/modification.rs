@@ -63,9 +63,9 @@ impl Session {
                 return cx.respond(tx, *refusal);
             }
         }
-        // A recipient list is for new sessions only (RFC 5366 section 5).
-        let unsupported: Vec<&str> =
-            request.headers.list("Require").filter(|tag| !tag.eq_ignore_ascii_case("timer")).collect();
+        // A recipient list is for new sessions only (RFC 5366 section 5). Provisional responses end here.
+        let known = |tag: &str| ["timer", "100rel"].iter().any(|known| known.eq_ignore_ascii_case(tag));
+        let unsupported: Vec<&str> = request.headers.list("Require").filter(|tag| !known(tag)).collect();
         if !unsupported.is_empty() {
             let refusal = cx.refusal(request, 420).with("Unsupported", unsupported.join(", "));
             return cx.respond(tx, refusal);
@@ -121,11 +121,14 @@ impl Session {
         let leg = &self.legs[no];
         let concerns = |client: &super::Client| match &client.work {
             Work::Change(change) => client.leg == no || change.asker == no,
-            Work::GiveUp(_) | Work::Own | Work::Refresh { invite: true } => client.leg == no,
+            Work::Forsaken { .. } | Work::GiveUp(_) | Work::Own | Work::Refresh { invite: true } => {
+                client.leg == no
+            }
             Work::Invite(sent) => sent.change.as_ref().is_some_and(|change| change.asker == no),
             Work::Answered
             | Work::Bye
             | Work::Pass { .. }
+            | Work::Prack
             | Work::Refresh { invite: false }
             | Work::Subscribe => false,
         };
@@ -416,22 +419,29 @@ impl Session {
         let concerns = |leg: LegNo, work: &Work| match work {
             Work::Change(change) => leg == no || change.asker == no,
             Work::Pass { asker, .. } => leg == no || *asker == no,
-            Work::GiveUp(_) | Work::Own | Work::Refresh { .. } => leg == no,
-            Work::Answered | Work::Bye | Work::Invite(_) | Work::Subscribe => false,
+            Work::Forsaken { .. } | Work::GiveUp(_) | Work::Own | Work::Refresh { .. } => leg == no,
+            Work::Answered | Work::Bye | Work::Invite(_) | Work::Prack | Work::Subscribe => false,
         };
         let waiting: Vec<ClientTx> =
             self.clients.iter().filter(|(_, c)| concerns(c.leg, &c.work)).map(|(tx, _)| *tx).collect();
         for tx in waiting {
-            let (asker, server) = match self.clients.remove(&tx).map(|client| client.work) {
-                Some(Work::Change(change)) => {
+            let Some(client) = self.clients.remove(&tx) else { continue };
+            let stays = client.leg != no && self.legs[client.leg].is_established();
+            let (asker, server) = match &client.work {
+                Work::Change(change) => {
+                    let change = change.clone();
+                    let answer_to = (change.asker, change.tx);
                     if change.plan.is_some() {
                         self.undo(cx, &change);
                         self.drop_unused(cx);
                     }
                     self.legs[change.asker].asked = None;
-                    (change.asker, change.tx)
+                    if stays {
+                        self.forsake_change(tx, client, change);
+                    }
+                    answer_to
                 }
-                Some(Work::Pass { asker, tx, .. }) => (asker, tx),
+                Work::Pass { asker, tx, .. } => (*asker, *tx),
                 _ => continue,
             };
             let answer = self.legs[asker].response(487, &cx.config.product);

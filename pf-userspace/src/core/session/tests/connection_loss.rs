@@ -75,6 +75,69 @@ fn with_another_device_connected_the_settings_do_not_matter() {
     assert_eq!(w.shard.sessions(w.now)[0].state, "established");
 }
 
+/// UE-A, UE-B and FAR have a session, and UE-A is lost while its re-INVITE waits for FAR: it has the 487, the
+/// re-INVITE is cancelled.
+fn lost_in_a_change() -> (World, Call, Out) {
+    let mut w = World::new();
+    let mut call = w.established();
+    let tx = w.receive(call.a.offer(Method::Invite, &sdp(2, &chat("10.1.0.9", "moved", "actpass"))));
+    let change = w.request(Method::Invite);
+    let bye = w.receive(call.a.bye(LOST));
+    assert_eq!((w.response(tx).status, w.response(bye).status), (487, 200));
+    assert_eq!(w.cancelled(&change), Some(None));
+    w.silent();
+    (w, call, change)
+}
+
+#[test]
+fn a_change_of_a_client_that_is_lost_is_cancelled() {
+    let (mut w, mut call, change) = lost_in_a_change();
+    w.reply(&change, answer(&change, 487, "far"));
+    w.silent();
+    assert_eq!(w.shard.sessions(w.now)[0].state, "established");
+    let tx = w.receive(call.f.request(Method::Options));
+    assert_eq!(w.response(tx).status, 200);
+}
+
+#[test]
+fn a_late_yes_to_a_change_of_a_client_that_is_lost_does_not_end_the_session() {
+    let (mut w, mut call, change) = lost_in_a_change();
+    w.reply(&change, far_ok(&change));
+    w.acked(&change);
+    assert!(!w.has_request(Method::Bye), "FAR and UE-B still talk");
+    // FAR gets back what was agreed.
+    let again = w.request(Method::Invite);
+    assert_eq!(again.request.call_id(), call.f.call_id);
+    let path = |out: &Out| {
+        let text = String::from_utf8(out.request.body.to_vec()).unwrap();
+        text.lines().find(|line| line.starts_with("a=path:")).map(str::to_owned)
+    };
+    assert_eq!(path(&again), path(&call.far));
+    w.reply(&again, far_ok(&again));
+    w.acked(&again);
+    w.silent();
+    let bye = w.receive(call.f.bye(None));
+    let to_b = w.request(Method::Bye);
+    assert_eq!(to_b.request.call_id(), call.devices[0].0.call_id);
+    assert_eq!(w.response(bye).status, 200);
+}
+
+#[test]
+fn a_client_that_is_lost_before_its_ack_does_not_leave_the_far_end_without_one() {
+    let mut w = World::configured(|config| {
+        config.policy.direct_delivery = false;
+        config.policy.allow_defer = true;
+        config.store = Some(store());
+    });
+    let (tx, far) = w.invite_with(group_invite());
+    w.reply(&far, far_ok(&far));
+    let ok = w.response(tx);
+    let bye = w.receive(Ua::caller(&group_invite(), &ok).bye(LOST));
+    assert_eq!(w.response(bye).status, 200);
+    w.acked(&far);
+    assert_eq!(w.shard.sessions(w.now)[0].state, "client lost");
+}
+
 // Rows: BYE-47
 #[test]
 fn what_is_said_is_stored_and_then_confirmed() {

@@ -141,7 +141,7 @@ fn the_first_check_that_fails_answers() {
     let mut bad = invite();
     bad.headers.set("User-Agent", "CPM-client/OMA1.0");
     bad.headers.push("Privacy", "id");
-    bad.headers.push("Require", "100rel");
+    bad.headers.push("Require", "precondition");
     bad.body = "v=0".into();
     assert!(warning(&refusal(&mut w, bad.clone())).1.contains("127"));
     let mut w = World::with(|policy| {
@@ -153,7 +153,7 @@ fn the_first_check_that_fails_answers() {
     assert!(warning(&refusal(&mut w, bad.clone())).1.contains("119"));
     let mut w = World::new();
     let response = refusal(&mut w, bad);
-    assert_eq!((response.status, response.headers.get("Unsupported")), (420, Some("100rel")));
+    assert_eq!((response.status, response.headers.get("Unsupported")), (420, Some("precondition")));
 }
 
 // Rows: INV-09, INV-10, INV-11, INV-12, INV-15, INV-16, INV-17, INV-18, INV-19, INV-20, INV-21, INV-22, INV-26, INV-29, AMB-02

@@ -450,6 +450,7 @@ fn an_iwf_that_leaves_before_the_client_has_its_answer_is_one_less() {
     let isf = w.request(Method::Invite);
     w.reply(&isf, iwf_ok(&isf, 1, &[true, false]));
     let left = w.receive(Ua::callee(&isf, "iwf1").bye(None));
+    w.acked(&isf);
     assert_eq!(w.response(left).status, 200);
     assert_eq!(w.response(tx).status, 480);
     w.silent();

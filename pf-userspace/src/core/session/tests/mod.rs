@@ -13,10 +13,12 @@ mod iwf_change;
 mod modification;
 mod passing;
 mod property;
+mod provisional;
 #[path = "../../proxy/tests/mod.rs"]
 mod proxy;
 mod storing;
 mod timer;
+mod walk;
 
 use std::{
     collections::BTreeMap,

@@ -9,7 +9,7 @@ use crate::core::{event::LegRole, policy::IwfLeaves};
 
 /// What a peer, the network or the clock may do next.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Ack { of: usize },
     AckMissing { of: usize },
     Ask { who: usize, what: usize },
@@ -18,6 +18,8 @@ enum Step {
     Intercepted { number: u64 },
     Fork { of: usize, lines: u8 },
     Pass { seconds: u64 },
+    Prack,
+    Progress { to: usize, number: u32 },
     Reply { to: usize, status: u16, described: bool, lines: u8 },
     ShutDown,
     Stored { of: usize, fine: bool },
@@ -41,6 +43,8 @@ fn step() -> impl Strategy<Value = Step> {
         9 => (0..8_usize, status, any::<bool>(), 0..4_u8).prop_map(|(to, status, described, lines)| {
             Step::Reply { to, status, described: described || status == 200, lines }
         }),
+        1 => Just(Step::Prack),
+        1 => (0..8_usize, 1..4_u32).prop_map(|(to, number)| Step::Progress { to, number }),
         1 => Just(Step::ShutDown),
         2 => (0..3_usize, any::<bool>()).prop_map(|(of, fine)| Step::Stored { of, fine }),
         1 => (0..8_usize).prop_map(|to| Step::Unanswered { to }),
@@ -48,35 +52,44 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The wire around the shard: what was asked and not answered yet, on both sides.
-struct Wire {
-    w: World,
-    invite: ServerTx,
+pub(super) struct Wire {
+    pub(super) w: World,
+    pub(super) invite: ServerTx,
     /// Our requests without final response.
-    open: Vec<Out>,
+    pub(super) open: Vec<Out>,
     /// Our INVITEs that a fork may still answer, and how many have.
-    forks: Vec<(Out, usize)>,
+    pub(super) forks: Vec<(Out, usize)>,
     /// Everything that was asked of the shard: answered so often.
-    asked: BTreeMap<ServerTx, usize>,
+    pub(super) asked: BTreeMap<ServerTx, usize>,
     /// 2xx to INVITEs that wait for ACK.
-    unacked: Vec<(ServerTx, Request)>,
-    invites: BTreeMap<ServerTx, Request>,
-    peers: Vec<Ua>,
-    legs: BTreeSet<LegKey>,
-    opened: BTreeSet<u64>,
+    pub(super) unacked: Vec<(ServerTx, Request)>,
+    pub(super) invites: BTreeMap<ServerTx, Request>,
+    pub(super) peers: Vec<Ua>,
+    pub(super) legs: BTreeSet<LegKey>,
+    pub(super) opened: BTreeSet<u64>,
     /// Call-ID and the peer's tag.
-    established: BTreeSet<(String, String)>,
-    ended: BTreeSet<(String, String)>,
+    pub(super) established: BTreeSet<(String, String)>,
+    pub(super) ended: BTreeSet<(String, String)>,
     /// Messages for a lost client that were not confirmed.
-    heard: BTreeSet<(u64, u64)>,
+    pub(super) heard: BTreeSet<(u64, u64)>,
     /// Orders to the store without outcome.
-    orders: Vec<Order>,
+    pub(super) orders: Vec<Order>,
+    /// The last provisional response that wants a PRACK.
+    progress: Option<Response>,
+    /// Media legs that are open, and their streams.
+    pub(super) open_legs: BTreeMap<LegKey, u64>,
+    /// INVITEs that were answered 2xx: Call-ID, the peer's tag and CSeq number; and the ACKs.
+    pub(super) accepted: BTreeSet<(String, String, u32)>,
+    pub(super) acked: BTreeSet<(String, String, u32)>,
 }
 
 /// Where a session goes, and what its operator wants.
 #[derive(Clone, Copy, Debug)]
-enum Setting {
+pub(super) enum Setting {
     /// To the far end, with one stream, without interworking.
     Plain,
+    /// The same, and UE-A requires reliable provisional responses.
+    Reliable,
     /// Directly to the ISF, with two streams.
     Mail { leave: IwfLeaves },
     /// To the far end, and then to the ISF, with two streams.
@@ -98,7 +111,9 @@ impl Setting {
         if let Setting::Mail { .. } = self {
             request.uri = "mailto:bob@example.com".to_owned();
         }
-        if !matches!(self, Setting::Plain) {
+        if let Setting::Reliable = self {
+            request.headers.push("Require", "100rel");
+        } else if !matches!(self, Setting::Plain) {
             let two = chat("10.1.0.1", "aaaaaaaa", "actpass") + &chat("10.1.0.1", "bbbbbbbb", "active");
             request.body = sdp(1, &two).into();
         }
@@ -108,7 +123,7 @@ impl Setting {
 
 impl Wire {
     /// A session, of a group or not, recorded or not.
-    fn new(setting: Setting, group: bool, recorded: bool) -> Wire {
+    pub(super) fn new(setting: Setting, group: bool, recorded: bool) -> Wire {
         let policy = |config: &mut CoreConfig| setting.policy(&mut config.policy);
         let mut w = if recorded { World::recording_with(policy) } else { World::configured(policy) };
         w.register_for_groups();
@@ -130,13 +145,17 @@ impl Wire {
             ended: BTreeSet::new(),
             heard: BTreeSet::new(),
             orders: Vec::new(),
+            progress: None,
+            open_legs: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            acked: BTreeSet::new(),
         };
         wire.listen();
         wire
     }
 
     /// Takes in what the shard said.
-    fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         for command in std::mem::take(&mut self.w.said) {
             match command {
                 Command::Sip(SipCommand::Request { tx, request, hop }) => {
@@ -149,6 +168,7 @@ impl Wire {
                 }
                 Command::Sip(SipCommand::Respond { tx, response }) => {
                     if response.is_provisional() {
+                        self.progress = response.headers.has("RSeq").then_some(response);
                         continue;
                     }
                     let count = self.asked.get_mut(&tx).expect("a response to what was asked");
@@ -163,7 +183,11 @@ impl Wire {
                         self.unacked.push((tx, invite.clone()));
                     }
                 }
-                Command::Sip(SipCommand::Ack { .. } | SipCommand::Cancel { .. }) => {}
+                Command::Sip(SipCommand::Ack { request, .. }) => {
+                    let tag = request.to_tag().unwrap_or_default();
+                    self.acked.insert((request.call_id().to_owned(), tag, request.cseq().unwrap()));
+                }
+                Command::Sip(SipCommand::Cancel { .. }) => {}
                 Command::Store(order) => self.orders.push(order),
                 Command::Sip(SipCommand::Forward(forward)) => {
                     panic!("a B2BUA passes nothing on: {forward:?}")
@@ -173,6 +197,7 @@ impl Wire {
                 }
                 Command::Media(MediaCommand::CloseStream { stream }) => {
                     assert!(self.opened.remove(&stream.0), "closed once");
+                    self.open_legs.retain(|_, of| *of != stream.0);
                 }
                 Command::Media(MediaCommand::Intercept { stream, .. }) => {
                     assert!(self.opened.contains(&stream.0));
@@ -182,9 +207,14 @@ impl Wire {
                 }
                 Command::Media(MediaCommand::OpenLeg { leg, stream, .. }) => {
                     assert!(self.opened.contains(&stream.0) && self.legs.insert(leg));
+                    self.open_legs.insert(leg, stream.0);
                 }
-                Command::Media(MediaCommand::CloseLeg { leg } | MediaCommand::ConnectLeg { leg, .. }) => {
+                Command::Media(MediaCommand::ConnectLeg { leg, .. }) => {
                     assert!(self.legs.contains(&leg));
+                }
+                Command::Media(MediaCommand::CloseLeg { leg }) => {
+                    assert!(self.legs.contains(&leg));
+                    self.open_legs.remove(&leg);
                 }
             }
         }
@@ -203,7 +233,7 @@ impl Wire {
         }
     }
 
-    fn step(&mut self, step: &Step) {
+    pub(super) fn step(&mut self, step: &Step) {
         match step {
             Step::Ack { of } if *of < self.unacked.len() => {
                 let (tx, invite) = self.unacked.remove(*of);
@@ -276,7 +306,22 @@ impl Wire {
                 let response = with_sdp(response, &sdp(1, &answer_lines(&out, *lines, "passive")));
                 self.established.insert((out.request.call_id().to_owned(), tag.clone()));
                 self.peers.push(Ua::callee(&out, &tag));
-                self.w.reply(&out, response);
+                self.reply(&out, response);
+            }
+            Step::Prack => {
+                let Some(progress) = &self.progress else { return };
+                let mut prack = Ua::caller(&self.invites[&self.invite], progress).request(Method::Prack);
+                let number = progress.headers.get("RSeq").unwrap();
+                prack.headers.push("RAck", format!("{number} 1 INVITE"));
+                self.ask(prack);
+            }
+            Step::Progress { to, number } if *to < self.open.len() => {
+                let out = self.open[*to].clone();
+                let progress = answer(&out, 183, &format!("t{}", out.tx.0))
+                    .with("Contact", "<sip:peer@10.8.0.1>")
+                    .with("Require", "100rel")
+                    .with("RSeq", number.to_string());
+                self.w.reply(&out, progress);
             }
             Step::Reply { to, status, described, lines } if *to < self.open.len() => {
                 let out = self.open[*to].clone();
@@ -298,7 +343,7 @@ impl Wire {
                 if !response.is_provisional() {
                     self.open.remove(*to);
                 }
-                self.w.reply(&out, response);
+                self.reply(&out, response);
             }
             Step::ShutDown => self.w.shut_down(),
             Step::Stored { of, fine } if *of < self.orders.len() => {
@@ -317,6 +362,7 @@ impl Wire {
             | Step::AckMissing { .. }
             | Step::Ask { .. }
             | Step::Fork { .. }
+            | Step::Progress { .. }
             | Step::Reply { .. }
             | Step::Stored { .. }
             | Step::Unanswered { .. } => {}
@@ -324,8 +370,31 @@ impl Wire {
         self.listen();
     }
 
-    fn pass(&mut self, seconds: u64) {
+    fn reply(&mut self, out: &Out, response: Response) {
+        if response.is_success() && out.request.method == Method::Invite {
+            let tag = response.to_tag().unwrap_or_default();
+            let number = out.request.cseq().unwrap();
+            self.accepted.insert((out.request.call_id().to_owned(), tag, number));
+        }
+        self.w.reply(out, response);
+    }
+
+    pub(super) fn pass(&mut self, seconds: u64) {
         self.w.pass(seconds);
+    }
+
+    /// Nobody says anything any more. The timers end what there is, and nothing is left.
+    pub(super) fn fade(&mut self) {
+        self.pass(20_000);
+        self.listen();
+        self.w.over();
+        assert!(self.opened.is_empty(), "streams left: {:?}", self.opened);
+        assert!(self.open_legs.is_empty(), "legs left: {:?}", self.open_legs);
+        assert!(self.asked.values().all(|count| *count == 1), "unanswered: {:?}", self.asked);
+        let left: Vec<_> = self.established.difference(&self.ended).collect();
+        assert!(left.is_empty(), "dialogs without BYE: {left:?}");
+        let left: Vec<_> = self.accepted.difference(&self.acked).collect();
+        assert!(left.is_empty(), "2xx without ACK: {left:?}");
     }
 }
 
@@ -352,9 +421,10 @@ fn has_owners(session: &crate::core::session::Session) -> bool {
 
 fn setting() -> impl Strategy<Value = Setting> {
     let leave = prop::sample::select(vec![IwfLeaves::Session, IwfLeaves::Streams]);
-    (0..4_u8, leave).prop_map(|(kind, leave)| match kind {
+    (0..5_u8, leave).prop_map(|(kind, leave)| match kind {
         0 => Setting::Plain,
         1 => Setting::Refused { leave },
+        2 => Setting::Reliable,
         _ => Setting::Mail { leave },
     })
 }
@@ -374,7 +444,7 @@ proptest! {
         if answered {
             let yes = |lines| Step::Reply { to: 0, status: 200, described: true, lines };
             match setting {
-                Setting::Plain => wire.step(&yes(0)),
+                Setting::Plain | Setting::Reliable => wire.step(&yes(0)),
                 Setting::Mail { .. } | Setting::Refused { .. } => {
                     if let Setting::Refused { .. } = setting {
                         wire.step(&Step::Reply { to: 0, status: 404, described: false, lines: 0 });
@@ -386,9 +456,9 @@ proptest! {
             for step in [Step::Ack { of: 0 }, yes(0), yes(0)] {
                 wire.step(&step);
             }
-            prop_assert_eq!(wire.peers.len(), if matches!(setting, Setting::Plain) { 4 } else { 5 });
+            prop_assert_eq!(wire.peers.len(), if matches!(setting, Setting::Plain | Setting::Reliable) { 4 } else { 5 });
         }
-        if answered && grows && !matches!(setting, Setting::Plain) {
+        if answered && grows && !matches!(setting, Setting::Plain | Setting::Reliable) {
             // UE-A changes both streams and adds one, which is refused by both IWFs: the ISF is asked again.
             wire.step(&Step::Ask { who: 2, what: 9 });
             for (status, lines) in [(200, 2), (200, 1), (488, 0), (488, 0)] {
@@ -406,13 +476,6 @@ proptest! {
                 prop_assert_eq!(serde_json::to_string(&again).unwrap(), text);
             }
         }
-        // Nobody says anything any more; UE-A's BYE is lost too. The timers end it.
-        wire.pass(20_000);
-        wire.listen();
-        wire.w.over();
-        prop_assert!(wire.opened.is_empty(), "media left: {:?}", wire.opened);
-        prop_assert!(wire.asked.values().all(|count| *count == 1), "unanswered: {:?}", wire.asked);
-        let left: Vec<_> = wire.established.difference(&wire.ended).collect();
-        prop_assert!(left.is_empty(), "dialogs without BYE: {:?}", left);
+        wire.fade();
     }
 }
