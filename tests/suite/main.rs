@@ -19,9 +19,9 @@ mod direct_delivery_is_the_operators_choice;
 mod every_device_gets_each_message_once;
 mod far_end_answers_decide;
 mod far_end_sees_an_invite_of_pf;
+mod fast;
 mod group_sessions_end_for_good_or_not;
 mod histories_begin_after_the_200;
-mod fast;
 mod ipv6_legs;
 mod mail_addresses_go_to_the_isf;
 mod old_client_gets_403_132;
@@ -52,5 +52,7 @@ mod where_pf_connects_to;
 #[path = "../neighbours/mod.rs"]
 mod neighbours;
 
+mod every_procedure_with_sipp;
 mod kamailio_as_sip_core;
+mod kamailio_registers_the_devices;
 mod sipp_calls_through_pf;

@@ -9,7 +9,7 @@ use lab::{
 };
 
 /// A description that says something more in accept-wrapped-types, with the next version.
-fn changed(body: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn changed(body: &[u8]) -> Result<Vec<u8>> {
     let text = std::str::from_utf8(body)?;
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for line in &mut lines {
@@ -26,7 +26,7 @@ fn changed(body: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// The next re-INVITE of a call with this offer.
-fn re_invite(call: &mut Call, body: Vec<u8>) -> Message {
+pub(crate) fn re_invite(call: &mut Call, body: Vec<u8>) -> Message {
     let mut request = call.dialog.request("INVITE").with("Contact", call.party.contact());
     for name in ["Accept-Contact", "User-Agent", "Supported", "P-Preferred-Service"] {
         request = request.with(name, call.invite.header(name).unwrap_or_default());
@@ -35,7 +35,7 @@ fn re_invite(call: &mut Call, body: Vec<u8>) -> Message {
     request
 }
 
-async fn accept(call: &Call, request: &ServerRequest, body: Vec<u8>) -> Result<()> {
+pub(crate) async fn accept(call: &Call, request: &ServerRequest, body: Vec<u8>) -> Result<()> {
     let mut answer = request.reply(200, "OK").with("Contact", call.party.contact());
     answer.set_body("application/sdp", body);
     request.respond(answer).await
