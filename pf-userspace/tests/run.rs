@@ -155,8 +155,10 @@ fn without_a_running_pf_the_views_say_so_in_one_line() {
 #[test]
 fn a_required_fast_path_refuses_to_start() {
     // Several workers cannot have it, whatever the host can.
-    let folder =
-        Folder::new("fast_path = \"required\"\nmsrp = { listen = [\"127.0.0.1:0\"], workers = 2 }\n");
+    let folder = Folder::new("fast_path = \"required\"\n");
+    let file = folder.file("pf.toml");
+    let workers = fs::read_to_string(&file).unwrap().replace("[msrp]\n", "[msrp]\nworkers = 2\n");
+    fs::write(&file, workers).unwrap();
     let output = pf(&["run", "--config"], &folder.file("pf.toml"));
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("serves one worker"), "{}", text(&output.stderr));

@@ -114,7 +114,8 @@ async fn the_last_words_before_the_end_arrive() -> Result<()> {
         Ok::<_, anyhow::Error>(())
     };
     let (hung_up, answered) = tokio::join!(a.hang_up(), answering);
-    (hung_up?, answered?);
+    hung_up?;
+    answered?;
     let all = [sent, vec![last]].concat();
     for call in [&mut far].into_iter().chain(&mut others) {
         for (number, message) in all.iter().enumerate() {

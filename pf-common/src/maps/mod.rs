@@ -3,9 +3,13 @@
 //! Every type is `repr(C)` without padding, its size asserted. Addresses and ports are octets in network order, so
 //! that nobody has to know the byte order of a key.
 
+mod control;
+mod counts;
 mod guard;
 mod splice;
 
+pub use control::*;
+pub use counts::*;
 pub use guard::*;
 pub use splice::*;
 

@@ -10,8 +10,16 @@ use aya_ebpf::{
     },
 };
 
-/// Marks what we send ourselves, for the egress program.
-const MARK: u32 = 0x7066_7370;
+/// Marks what we send ourselves, for the egress program. Whoever loads the programs puts a number of its own here: two
+/// of us on one interface must not take each other's packets for their own.
+#[unsafe(no_mangle)]
+static PACKET_MARK: u32 = 0x7066_7370;
+
+#[inline(always)]
+fn own_mark() -> u32 {
+    // SAFETY: a static; volatile, because its value is not the compiler's to know.
+    unsafe { (&raw const PACKET_MARK).read_volatile() }
+}
 
 const RECOMPUTE: u64 = 1;
 
@@ -55,12 +63,12 @@ impl Skb {
 
     #[inline(always)]
     pub fn is_ours(self) -> bool {
-        unsafe { (*self.0).mark == MARK }
+        unsafe { (*self.0).mark == own_mark() }
     }
 
     #[inline(always)]
     pub fn mark(self, ours: bool) {
-        unsafe { (*self.0).mark = if ours { MARK } else { 0 } };
+        unsafe { (*self.0).mark = if ours { own_mark() } else { 0 } };
     }
 
     /// Reads `N` octets.

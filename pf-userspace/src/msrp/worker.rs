@@ -205,7 +205,8 @@ impl Worker {
 
     fn timeout(&self) -> Option<Duration> {
         let accepts = !self.accepting.is_empty() && self.exhausted.is_none();
-        if self.stopping || !self.more.is_empty() || !self.lingering.is_empty() || accepts {
+        let more = !self.more.is_empty() || self.splice_has_more();
+        if self.stopping || more || !self.lingering.is_empty() || accepts {
             return Some(Duration::ZERO);
         }
         let again = self.exhausted.map(|until| until.saturating_duration_since(Instant::now()));
@@ -237,7 +238,7 @@ impl Worker {
                 self.write(id);
             }
             self.act();
-            if !self.switch.has_ready() {
+            if !self.switch.has_ready() && !self.splice_has_more() {
                 break;
             }
         }

@@ -12,7 +12,7 @@ use std::{
 use pf_common::maps::Total;
 
 use super::{
-    chat::{Outcome, alone, hogs},
+    chat::{Outcome, hogs},
     datapath,
     lab::{self, Lab},
     loss::lossy,
@@ -101,7 +101,6 @@ fn party(n: usize, mut socket: TcpStream, setting: &Setting) {
 }
 
 fn duplex(lab: &Lab, setting: &Setting) -> Option<Outcome> {
-    let _alone = alone();
     let datapath = datapath()?;
     let (peers, ours): (Vec<_>, Vec<_>) = lab.connect(2 + setting.devices).into_iter().unzip();
     let links = Mutex::new(Vec::new());

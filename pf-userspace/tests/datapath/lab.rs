@@ -7,6 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     os::fd::AsRawFd,
     process::Command,
+    sync::{Mutex, MutexGuard},
     thread,
 };
 
@@ -17,7 +18,11 @@ pub(crate) struct Lab {
     hosts: fn(usize) -> String,
     /// Everybody lives with the relay.
     together: bool,
+    /// One lab at a time: they would compete for the processors.
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Addresses of a lab.
 pub(crate) fn v4(host: usize) -> String {
@@ -66,8 +71,9 @@ impl Lab {
         if !super::can_run() {
             return None;
         }
+        let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let together = hosts(1).starts_with("127.");
-        let lab = Lab { relay: fresh(), peers: fresh(), hosts, together };
+        let lab = Lab { relay: fresh(), peers: fresh(), hosts, together, _alone: alone };
         let target = format!("/proc/{}/fd/{}", std::process::id(), lab.peers.as_raw_fd());
         lab.in_relay(move || {
             run("ip link set lo up");

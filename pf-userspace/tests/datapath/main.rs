@@ -15,6 +15,8 @@ mod loss;
 mod message;
 mod programs;
 mod relay;
+mod scenes;
+mod stage;
 mod table;
 
 use pf::fastpath::{Datapath, DatapathSettings, FastPathError};

@@ -27,7 +27,8 @@ pub struct SceneOptions {
     pub sip: String,
     /// Lines of the `[msrp]` table.
     pub msrp: String,
-    /// Value of `fast_path`.
+    /// Value of `fast_path`. Off at first; with PF_LAB_FAST_PATH in the environment `required`, for tests that run one
+    /// after the other: programs of several `pf` on one loopback interface would disturb each other.
     pub fast_path: &'static str,
     /// A network whose hosts the actors live on, instead of loopback addresses.
     pub network: Option<Network>,
@@ -50,7 +51,7 @@ impl Default for SceneOptions {
             isf: None,
             sip: String::new(),
             msrp: String::new(),
-            fast_path: "off",
+            fast_path: if std::env::var_os("PF_LAB_FAST_PATH").is_some() { "required" } else { "off" },
             network: None,
             ipv6: false,
             one_host: false,

@@ -12,18 +12,30 @@ use crate::{
 const CHUNKS: [usize; 3] = [2_048, 10_240, 65_536];
 const SMALLEST: f64 = 20.0;
 const LARGEST: f64 = 200_000.0;
+/// What people type.
+const LONGEST_LINE: f64 = 800.0;
 
 /// What is said, and when it was.
 pub(super) struct Script {
     seed: u64,
+    /// So many messages of all sizes; then a chat.
+    mixed: usize,
     sizes: Vec<usize>,
     sent: Mutex<Vec<Option<Instant>>>,
 }
 
 impl Script {
-    pub(super) fn new(seed: u64, messages: usize) -> Script {
-        let sizes = (0..messages).map(|number| size(seed, number)).collect();
-        Script { seed, sizes, sent: Mutex::new(vec![None; messages]) }
+    /// `mixed` messages of all sizes, then `chat` short ones, each sent when the one before is answered.
+    pub(super) fn new(seed: u64, mixed: usize, chat: usize) -> Script {
+        let messages = mixed + chat;
+        let most = |number| if number < mixed { LARGEST } else { LONGEST_LINE };
+        let sizes = (0..messages).map(|number| size(seed, number, most(number))).collect();
+        Script { seed, mixed, sizes, sent: Mutex::new(vec![None; messages]) }
+    }
+
+    /// How many messages come before the chat.
+    pub(super) fn mixed(&self) -> usize {
+        self.mixed
     }
 
     pub(super) fn len(&self) -> usize {
@@ -68,11 +80,11 @@ impl Script {
 }
 
 /// Small messages are common, large ones rare: the logarithm is evenly spread.
-fn size(seed: u64, number: usize) -> usize {
+fn size(seed: u64, number: usize, most: f64) -> usize {
     let octets = pattern(seed.wrapping_add(number as u64 + 1), 8);
     let value = octets.iter().fold(0_u64, |sum, octet| sum << 8 | u64::from(*octet));
     let part = value as f64 / u64::MAX as f64;
-    (SMALLEST * (LARGEST / SMALLEST).powf(part)) as usize
+    (SMALLEST * (most / SMALLEST).powf(part)) as usize
 }
 
 #[cfg(test)]
@@ -81,7 +93,7 @@ mod tests {
 
     #[test]
     fn sizes_cover_the_range() {
-        let script = Script::new(1, 1_000);
+        let script = Script::new(1, 1_000, 0);
         let (least, most) = (script.sizes.iter().min().unwrap(), script.sizes.iter().max().unwrap());
         assert!((20..40).contains(least) && (100_000..=200_000).contains(most), "{least} {most}");
         let mean = script.octets() / 1_000;

@@ -3,6 +3,7 @@
 //! UE-A sends messages to the far end. UE-B gets every one of them, UE-C stops reading half-way, UE-D is busy.
 //! Whatever UE-C and UE-D do, the far end and UE-B must get everything, once, in order and unchanged.
 
+mod kernel;
 mod message;
 mod receiver;
 mod report;
@@ -39,6 +40,12 @@ pub struct Arguments {
     /// How many messages UE-A sends
     #[arg(long, default_value_t = 1_000)]
     messages: usize,
+    /// How many short ones it sends after them, each when the one before is answered, as in a chat
+    #[arg(long, default_value_t = 1_000)]
+    chat: usize,
+    /// The in-kernel path: off, auto, or both one after the other
+    #[arg(long, default_value = "both", value_parser = ["both", "off", "auto"])]
+    fast_path: String,
     /// Seed of sizes and contents
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -58,6 +65,8 @@ pub struct Arguments {
 
 const ALICE: &str = "sip:alice@example.org";
 const BOB: &str = "sip:bob@far.example.net";
+/// Messages that may wait for their answers at the same time, before the chat.
+const WINDOW: usize = 8;
 /// No progress for so long means that messages are lost.
 const STUCK: Duration = Duration::from_secs(60);
 
@@ -71,6 +80,32 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<bool> {
 }
 
 async fn demo(arguments: &Arguments, out: &mut dyn Write) -> Result<bool> {
+    let paths: &[&'static str] = match arguments.fast_path.as_str() {
+        "off" => &["off"],
+        "auto" => &["auto"],
+        _ => &["off", "auto"],
+    };
+    let mut reports = Vec::new();
+    for (number, fast_path) in paths.iter().enumerate() {
+        if !arguments.json {
+            let gap = if number > 0 { "\n" } else { "" };
+            writeln!(out, "{gap}== fast_path = \"{fast_path}\"")?;
+        }
+        let report = act(arguments, fast_path, out).await?;
+        if !arguments.json {
+            report.write(out)?;
+        }
+        reports.push(report);
+    }
+    if arguments.json {
+        serde_json::to_writer_pretty(&mut *out, &reports)?;
+        writeln!(out)?;
+    }
+    Ok(reports.iter().all(Report::good))
+}
+
+/// The whole of it once.
+async fn act(arguments: &Arguments, fast_path: &'static str, out: &mut dyn Write) -> Result<Report> {
     let mut say = |text: String| -> Result<()> {
         if !arguments.json {
             writeln!(out, "{text}")?;
@@ -80,7 +115,7 @@ async fn demo(arguments: &Arguments, out: &mut dyn Write) -> Result<bool> {
     };
     // Enough MSRP for the diagram to show how a session begins.
     let trace = Trace::new(24);
-    let stage = Stage::build(arguments, &trace).await?;
+    let stage = Stage::build(arguments, fast_path, &trace).await?;
     say(format!(
         "pf runs at {} (SIP) and {} (MSRP); {} devices of {ALICE} are registered",
         stage.pf.sip[0].1,
@@ -88,18 +123,26 @@ async fn demo(arguments: &Arguments, out: &mut dyn Write) -> Result<bool> {
         stage.devices.len()
     ))?;
 
-    let script = Arc::new(Script::new(arguments.seed, arguments.messages));
+    let script = Arc::new(Script::new(arguments.seed, arguments.messages, arguments.chat));
     say(format!(
-        "UE-A sends {} messages of 20 B to 200 KB, {:.1} MB in all, to {BOB}",
-        script.len(),
+        "UE-A sends {} messages of 20 B to 200 KB, {WINDOW} at a time, then chats: {} short ones, one at a time; {:.1} MB \
+         in all, to {BOB}",
+        script.mixed(),
+        script.len() - script.mixed(),
         script.octets() as f64 / 1e6
     ))?;
     let mut acts = stage.invite(&script).await?;
     say("the far end, UE-B and UE-C have accepted; UE-D is busy (486)".to_owned())?;
 
     let begin = Instant::now();
+    let mixed = script.mixed();
     let sent = tokio::select! {
-        sent = sender::send(&acts.a.media, &script, &mut say) => sent?,
+        sent = sender::send(&acts.a.media, &script, 0..mixed, WINDOW, &mut say) => sent?,
+        () = acts.broken() => anyhow::bail!("a receiver ended early"),
+    };
+    let before = kernel::carried(&stage.pf)?;
+    let chatted = tokio::select! {
+        sent = sender::send(&acts.a.media, &script, mixed..script.len(), 1, &mut say) => sent?,
         () = acts.broken() => anyhow::bail!("a receiver ended early"),
     };
     let far = finish(&mut acts.far).await?;
@@ -107,6 +150,11 @@ async fn demo(arguments: &Arguments, out: &mut dyn Write) -> Result<bool> {
     let seconds = begin.elapsed().as_secs_f64();
     say(format!("all sent in {seconds:.1} s; what `pf sessions` shows now:\n"))?;
     say(stage.pf.cli(&["sessions"])?)?;
+    say(stage.pf.cli(&["legs"])?)?;
+    // The kernel's share is entered a moment later.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let after = kernel::carried(&stage.pf)?;
+    let chat = kernel::between(&before, &after);
     say("UE-A hangs up".to_owned())?;
 
     let c = finish(&mut acts.c).await?;
@@ -117,12 +165,15 @@ async fn demo(arguments: &Arguments, out: &mut dyn Write) -> Result<bool> {
 
     let mut pf = stage.pf;
     let stopped = pf.stop().err().map(|error| format!("{error:#}"));
-    let lines = vec![
+    let mut lines = vec![
         Line::new("FAR", "200", &far.tally, script.len(), true),
         Line::new("UE-B", "200", &b.tally, script.len(), true),
         Line::new("UE-C", "200, stops reading half-way", &c.tally, script.len(), false),
         Line::new("UE-D", "486", &Tally::default(), 0, true),
     ];
+    for line in &mut lines {
+        line.in_kernel(after.get(line.device).copied(), chat.get(line.device).copied());
+    }
     let svg = ladder::draw(
         &trace,
         &["UE-A", "pf", "FAR", "UE-B", "UE-C", "UE-D"],
@@ -132,17 +183,16 @@ async fn demo(arguments: &Arguments, out: &mut dyn Write) -> Result<bool> {
         std::fs::create_dir_all(directory)?;
     }
     std::fs::write(&arguments.svg, svg).with_context(|| format!("writing {}", arguments.svg.display()))?;
-    let report = Report {
+    Ok(Report {
+        fast_path,
         messages: script.len(),
         octets: script.octets(),
         seconds,
-        accepted: sent.accepted,
+        accepted: sent.accepted + chatted.accepted,
         devices: lines,
         ladder: arguments.svg.display().to_string(),
         fault: stopped,
-    };
-    report.write(arguments.json, out)?;
-    Ok(report.good())
+    })
 }
 
 async fn finish(task: &mut JoinHandle<Part>) -> Result<Part> {
@@ -182,7 +232,7 @@ impl Acts {
 }
 
 impl Stage {
-    async fn build(arguments: &Arguments, trace: &Trace) -> Result<Stage> {
+    async fn build(arguments: &Arguments, fast_path: &'static str, trace: &Trace) -> Result<Stage> {
         let mut network = Network::new()?;
         let place = |host: Host| -> Place { if arguments.ipv6 { host.v6 } else { host.v4 } };
         let transport = if arguments.tcp { Transport::Tcp } else { Transport::Udp };
@@ -190,7 +240,7 @@ impl Stage {
         let far_host = place(network.host("far")?);
         let far = Party::start("FAR", &far_host, transport, BOB, trace)?;
         let mut options = PfOptions::new(&home);
-        options.fast_path = "auto";
+        options.fast_path = fast_path;
         options.core = Some(far.agent.local());
         options.trusted = vec![far_host.ip];
         let pf = Pf::start(&options)?;
@@ -225,7 +275,7 @@ impl Stage {
         for (name, call) in [("UE-A", &a), ("FAR", &far), ("UE-B", &b), ("UE-C", &c)] {
             call.media.ready(SOON).await.with_context(|| format!("media of {name}"))?;
         }
-        let half = script.len() / 2;
+        let half = script.mixed() / 2;
         let (mut byes, mut tasks) = (Vec::new(), Vec::new());
         for (name, call) in [("FAR", far), ("UE-B", b), ("UE-C", c)] {
             let Call { mut dialog, media, .. } = call;

@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_counted() {
-        let script = Script::new(1, 4);
+        let script = Script::new(1, 4, 0);
         let mut tally = Tally { seen: vec![false; 4], ..Tally::default() };
         tally.take(&got(&script, 0), &script);
         tally.take(&got(&script, 2), &script);

@@ -5,13 +5,13 @@ use std::{io::Write, time::Duration};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::receiver::Tally;
+use super::{kernel::Carried, receiver::Tally};
 use crate::table::table;
 
 /// One receiver.
 #[derive(Serialize)]
 pub(super) struct Line {
-    device: &'static str,
+    pub(super) device: &'static str,
     invited: bool,
     answered: &'static str,
     received: usize,
@@ -23,6 +23,10 @@ pub(super) struct Line {
     altered: usize,
     p50_microseconds: Option<u128>,
     p99_microseconds: Option<u128>,
+    /// Share of its SENDs that never left the kernel, in percent.
+    in_kernel_percent: Option<f64>,
+    /// The same of the chat alone.
+    chat_in_kernel_percent: Option<f64>,
     fault: Option<String>,
     good: bool,
 }
@@ -30,6 +34,7 @@ pub(super) struct Line {
 /// The whole of it.
 #[derive(Serialize)]
 pub(super) struct Report {
+    pub(super) fast_path: &'static str,
     pub(super) messages: usize,
     pub(super) octets: u64,
     pub(super) seconds: f64,
@@ -65,6 +70,8 @@ impl Line {
             altered: tally.altered,
             p50_microseconds: percentile(&latencies, 50),
             p99_microseconds: percentile(&latencies, 99),
+            in_kernel_percent: None,
+            chat_in_kernel_percent: None,
             fault: tally.fault.clone(),
             good: lost + tally.duplicated + tally.reordered + tally.altered == 0
                 && tally.verified == tally.received
@@ -78,12 +85,7 @@ impl Report {
         self.fault.is_none() && self.accepted == self.messages && self.devices.iter().all(|line| line.good)
     }
 
-    pub(super) fn write(&self, json: bool, out: &mut dyn Write) -> Result<()> {
-        if json {
-            serde_json::to_writer_pretty(&mut *out, self)?;
-            writeln!(out)?;
-            return Ok(());
-        }
+    pub(super) fn write(&self, out: &mut dyn Write) -> Result<()> {
         let rows: Vec<Vec<String>> = self
             .devices
             .iter()
@@ -100,12 +102,25 @@ impl Report {
                     line.verified.to_string(),
                     time(line.p50_microseconds),
                     time(line.p99_microseconds),
+                    share(line.in_kernel_percent),
+                    share(line.chat_in_kernel_percent),
                     line.remark(),
                 ]
             })
             .collect();
-        let head =
-            ["device", "invited", "answered", "messages", "octets", "verified", "p50 ms", "p99 ms", "result"];
+        let head = [
+            "device",
+            "invited",
+            "answered",
+            "messages",
+            "octets",
+            "verified",
+            "p50 ms",
+            "p99 ms",
+            "in kernel",
+            "chat in kernel",
+            "result",
+        ];
         write!(out, "\n{}", table(&head, &rows))?;
         writeln!(
             out,
@@ -129,7 +144,17 @@ impl Report {
     }
 }
 
+fn share(percent: Option<f64>) -> String {
+    percent.map_or("-".to_owned(), |percent| format!("{percent:.1} %"))
+}
+
 impl Line {
+    /// How much of all, and of the chat, never left the kernel.
+    pub(super) fn in_kernel(&mut self, all: Option<Carried>, chat: Option<Carried>) {
+        self.in_kernel_percent = all.and_then(Carried::percent);
+        self.chat_in_kernel_percent = chat.and_then(Carried::percent);
+    }
+
     fn remark(&self) -> String {
         if let Some(fault) = &self.fault {
             return fault.clone();

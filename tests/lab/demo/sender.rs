@@ -1,14 +1,11 @@
 //! UE-A's part.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use anyhow::{Context, Result};
 
 use super::{STUCK, message::Script};
 use crate::msrp::{Endpoint, Sending};
-
-/// Messages that may wait for their answers at the same time.
-const WINDOW: usize = 8;
 
 /// What UE-A heard.
 pub(super) struct Sent {
@@ -16,25 +13,27 @@ pub(super) struct Sent {
     pub(super) accepted: usize,
 }
 
-/// Sends the whole script, a few messages ahead of their answers.
+/// Sends these messages of the script, at most `window` of them ahead of their answers.
 pub(super) async fn send(
     media: &Endpoint,
     script: &Script,
+    messages: Range<usize>,
+    window: usize,
     say: &mut impl FnMut(String) -> Result<()>,
 ) -> Result<Sent> {
     let mut waiting: VecDeque<Sending> = VecDeque::new();
     let mut sent = Sent { accepted: 0 };
-    let step = (script.len() / 5).max(1);
-    for number in 0..script.len() {
+    let step = (messages.len() / 5).max(1);
+    for (count, number) in (1..).zip(messages.clone()) {
         let message = script.outgoing(number);
         script.leaves(number);
         let sending = tokio::time::timeout(STUCK, media.send(&message)).await;
         waiting.push_back(sending.context("pf takes no more octets from UE-A")??);
-        if waiting.len() >= WINDOW {
+        if waiting.len() >= window {
             settle(&mut waiting, &mut sent).await?;
         }
-        if (number + 1) % step == 0 {
-            say(format!("  {} of {} sent", number + 1, script.len()))?;
+        if count % step == 0 {
+            say(format!("  {count} of {} sent", messages.len()))?;
         }
     }
     while !waiting.is_empty() {

@@ -17,6 +17,16 @@ pub(super) fn accepts_cpim(remote: &RemoteLeg) -> bool {
         && (all(&remote.accept_types) || all(&remote.accept_wrapped_types))
 }
 
+/// Does the peer accept, in the CPIM wrapper, every type that `other` accepts?
+pub(super) fn covers(remote: &RemoteLeg, other: &RemoteLeg) -> bool {
+    let cpim = b"message/cpim";
+    let wrapped = other.accept_types.iter().chain(&other.accept_wrapped_types);
+    let mut wrapped = wrapped.map(|t| media_type(t.as_bytes())).filter(|t| !t.eq_ignore_ascii_case(cpim));
+    matches_any(&remote.accept_types, cpim)
+        && wrapped
+            .all(|t| matches_any(&remote.accept_types, t) || matches_any(&remote.accept_wrapped_types, t))
+}
+
 impl Leg {
     /// May a copy of this message be sent to the peer? `body` is what is at hand of the body: a type inside a
     /// CPIM wrapper is looked at only if it can be seen there.
@@ -94,6 +104,30 @@ mod tests {
         assert!(matches_any(&accepted, b"text/plain"));
         assert!(!matches_any(&accepted, b"image/png"));
         assert!(matches_any(&["*".to_owned()], b"image/png"));
+    }
+
+    #[test]
+    fn a_list_covers_what_is_no_longer() {
+        let remote = |types: &[&str], wrapped: &[&str]| {
+            let list = |types: &[&str]| types.iter().map(ToString::to_string).collect();
+            RemoteLeg {
+                path: Vec::new(),
+                setup: crate::core::event::Setup::Active,
+                connect_to: String::new(),
+                accept_types: list(types),
+                accept_wrapped_types: list(wrapped),
+                max_size: None,
+                legacy_matching: false,
+                may_send: true,
+            }
+        };
+        let chat = remote(&["message/cpim"], &["text/plain", "message/imdn+xml"]);
+        assert!(covers(&chat, &chat));
+        assert!(covers(&remote(&["message/CPIM"], &["text/*", "message/imdn+xml"]), &chat));
+        assert!(!covers(&remote(&["message/cpim"], &["text/plain"]), &chat), "no notifications");
+        assert!(!covers(&remote(&["text/plain"], &["*"]), &chat), "no wrapper");
+        assert!(!covers(&chat, &remote(&["message/cpim"], &["*"])), "whatever there is");
+        assert!(!covers(&chat, &remote(&["message/cpim", "image/png"], &[])));
     }
 
     #[test]

@@ -4,10 +4,13 @@
 
 mod counts;
 mod error;
+mod interface;
 mod legs;
 mod load;
 mod log;
 mod register;
+mod route;
+mod shared;
 mod socket;
 
 use std::{
@@ -64,7 +67,7 @@ pub struct Datapath {
     // Before the programs: links go first.
     links: BTreeMap<u32, [FdLink; 2]>,
     log: RingBuf<aya::maps::MapData>,
-    shared: load::SharedMap,
+    shared: shared::SharedMap,
     ebpf: Ebpf,
     settings: DatapathSettings,
     connections: register::Connections,

@@ -19,9 +19,10 @@ use pf_common::{
 };
 
 use super::{
-    Datapath, RegisterError,
+    Datapath, RegisterError, interface,
     legs::REST,
     load::{self, Wire, io_error},
+    route,
     socket::{self, Reading},
 };
 
@@ -277,9 +278,18 @@ fn attach(datapath: &mut Datapath, key: &FlowKey) -> Result<(), RegisterError> {
             IpAddr::V6(Ipv6Addr::from(octets))
         }
     };
-    let (local, remote) = (load::owner(ip(key.local))?, load::owner(ip(key.remote))?);
-    let local = local.ok_or(RegisterError::Unsupported("its address belongs to no interface"))?;
+    let (local, remote) = (ip(key.local), ip(key.remote));
+    let owner = interface::owner(local)?;
+    let owner = owner.ok_or(RegisterError::Unsupported("its address belongs to no interface"))?;
     // From host to host itself, packets go by the loopback interface, whoever owns the address.
-    let interface = if remote.is_some() { "lo".to_owned() } else { local };
-    load::attach(datapath, &interface)
+    if interface::owner(remote)?.is_some() {
+        return interface::attach(datapath, "lo");
+    }
+    // The address may be another interface's than the one that leads to the peer: its packets can come by both.
+    let way = route::interface(local, remote)?;
+    let way = way.ok_or(RegisterError::Unsupported("there is no route to its peer"))?;
+    if owner != way && owner != "lo" {
+        interface::attach(datapath, &owner)?;
+    }
+    interface::attach(datapath, &way)
 }

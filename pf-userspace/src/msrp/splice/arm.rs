@@ -166,7 +166,7 @@ impl Splice {
                     switch.note_why(conn, Why::Settling);
                 }
             }
-            all &= armed || row.source_shut != 0;
+            all &= armed || row.learned == 0 || row.source_shut != 0;
             if armed {
                 self.busy(now, group);
             }

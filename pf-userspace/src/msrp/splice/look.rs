@@ -130,6 +130,10 @@ impl Splice {
             missed: header.missed,
         };
         switch.carried(now, &carried);
+        if !missing.is_empty() {
+            // The legs may be drained by the end of this turn.
+            self.nudge(group);
+        }
         for number in missing {
             if let Some(line) = self.line_mut(number) {
                 line.leg.queued_miss();

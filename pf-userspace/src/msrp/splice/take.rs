@@ -63,7 +63,10 @@ impl Splice {
                 && (row.taken_octets == 0
                     || self.rebuild(now, switch, row.connection, row.taken_from, row.taken_octets));
             if !whole {
+                let state = self.path.connection(row.connection).map(|state| (state.transmit, state.leg));
                 tracing::error!(
+                    ?row,
+                    ?state,
                     "the fast path cannot give back what it had in flight: a connection is reset"
                 );
                 self.broken.extend(conn);
@@ -137,6 +140,11 @@ impl Splice {
             // Positions wrap, as they do in TCP.
             line.leg.wrote(octets as u32);
         }
+    }
+
+    /// Is there something that must not wait for the next event?
+    pub(in crate::msrp) fn has_more(&self) -> bool {
+        !self.pressing.is_empty() || !self.broken.is_empty() || !self.pace.taking.is_empty()
     }
 
     /// Connections with something to write that the switch knows nothing of.

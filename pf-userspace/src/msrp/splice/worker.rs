@@ -65,6 +65,13 @@ impl Worker {
         }
     }
 
+    /// Has what was done last left something to write, or to look at, in this turn?
+    pub(in crate::msrp) fn splice_has_more(&self) -> bool {
+        self.splice.as_ref().is_some_and(|splice| {
+            splice.has_more() || !self.switch.dirty().is_empty() || self.switch.has_changed()
+        })
+    }
+
     /// Everything of this turn is done: what can be armed is armed.
     pub(in crate::msrp) fn splice_arm(&mut self) {
         if let Some(splice) = &mut self.splice {

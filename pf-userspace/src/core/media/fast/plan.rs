@@ -7,7 +7,7 @@ use crate::core::{
     event::LegRole,
     media::{
         ConnId, LegId, StreamId, Switch,
-        accept::accepts_cpim,
+        accept::{accepts_cpim, covers},
         leg::{Leg, Stream, path_lines},
     },
 };
@@ -100,9 +100,11 @@ impl Switch {
     }
 
     /// May messages for these legs have any type (`true`), or only the CPIM wrapper (`false`)? The primary leg is
-    /// not asked: it answers for itself.
+    /// not asked: it answers for itself. What it accepts is what the sender was told, so a device that accepts all of
+    /// that inside the wrapper can get whatever comes.
     fn types(&self, ids: &[LegId], targets: &[usize]) -> Result<bool, Why> {
         let mut any = true;
+        let primary = targets.first().and_then(|primary| self.legs.get(*ids.get(*primary)?)?.remote.as_ref());
         for copy in targets.iter().skip(1) {
             let leg = ids.get(*copy).and_then(|id| self.legs.get(*id)).ok_or(Why::LegsMissing)?;
             let remote = leg.remote.as_ref().ok_or(Why::LegsMissing)?;
@@ -110,7 +112,8 @@ impl Switch {
                 return Err(Why::Types);
             }
             let all = remote.accept_types.iter().any(|accepted| accepted.trim() == "*");
-            if !all && !accepts_cpim(remote) {
+            let agreed = || primary.is_some_and(|primary| covers(remote, primary));
+            if !all && !accepts_cpim(remote) && !agreed() {
                 return Err(Why::Types);
             }
             any &= all;

@@ -219,6 +219,16 @@ fn streams_that_the_programs_cannot_serve_say_why() {
     only.accept_wrapped_types = vec!["text/plain".to_owned()];
     world.switch.command(world.now, MediaCommand::ConnectLeg { leg: LegKey(13), remote: only.clone() });
     assert_eq!(plan(&world), Err(Why::Types));
+    // Where both ends take no more than the device, their peers may send no more.
+    for leg in [10, 11] {
+        assert_eq!(plan(&world), Err(Why::Types));
+        let id = world.switch.leg_keys[&LegKey(leg)];
+        let mut agreed = world.switch.legs.get(id).and_then(|leg| leg.remote.clone()).unwrap();
+        agreed.accept_types = vec!["message/cpim".to_owned()];
+        agreed.accept_wrapped_types = vec!["text/plain".to_owned()];
+        world.switch.command(world.now, MediaCommand::ConnectLeg { leg: LegKey(leg), remote: agreed });
+    }
+    assert!(plan(&world).is_ok());
     only.accept_types = vec!["*".to_owned()];
     only.max_size = Some(1000);
     world.switch.command(world.now, MediaCommand::ConnectLeg { leg: LegKey(13), remote: only.clone() });
