@@ -61,6 +61,12 @@ procedures! {
         calls: vec![reason("SIP;cause=200")],
         ..Procedure::new("near_with_tablet", "far_is_left")
     };
+    a_device_that_still_rings_is_cancelled => Procedure {
+        policy: "",
+        device: Some("far_is_cancelled"),
+        calls: vec![reason("SIP;cause=200")],
+        ..Procedure::new("near_with_tablet", "far_is_left")
+    };
     the_isf_is_asked_after_a_404 => Procedure {
         policy: "interworking_after = [404]\ndirect_delivery = false",
         isf: Some("far_is_left"),
