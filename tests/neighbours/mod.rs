@@ -1,5 +1,7 @@
 //! Real neighbours of `pf`: programs of others, as distributions ship them.
 
+pub(crate) mod sipp;
+
 use std::{
     fs,
     net::{SocketAddr, TcpListener, UdpSocket},

@@ -55,5 +55,7 @@ mod where_pf_connects_to;
 #[path = "../neighbours/mod.rs"]
 mod neighbours;
 
+mod every_procedure_with_sipp;
 mod kamailio_as_sip_core;
+mod kamailio_registers_the_devices;
 mod sipp_calls_through_pf;

@@ -181,7 +181,8 @@ impl Session {
     }
 
     /// A response for the originating device, from one of the far end: status, reason phrase and what goes from end
-    /// to end. Server is ours, the far end's does not leak.
+    /// to end. Server is ours, the far end's does not leak. What establishes a dialog brings back the Record-Route of
+    /// the INVITE, by which the device's requests find their way (RFC 3261 section 12.1.1).
     fn to_originator(&self, cx: &Context<'_>, response: &Response) -> Response {
         let mut ours = self.legs[A].response(response.status, &cx.config.product);
         ours.reason.clone_from(&response.reason);
@@ -190,6 +191,11 @@ impl Session {
         }
         if self.invitation.in_trust_domain {
             ours.headers.copy(&response.headers, "P-Charging-Vector");
+        }
+        if (101..300).contains(&ours.status) {
+            for route in &self.legs[A].dialog.routes {
+                ours.headers.push("Record-Route", route.as_str());
+            }
         }
         ours
     }

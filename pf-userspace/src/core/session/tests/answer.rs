@@ -31,6 +31,23 @@ fn the_far_ends_200_becomes_our_200() {
     );
 }
 
+// Rows: ANS-08
+#[test]
+fn what_establishes_the_dialog_brings_back_the_record_route() {
+    let mut w = World::new();
+    let mut received = invite();
+    let routes = ["<sip:p2@core;lr>", "<sip:p1@core:5070;lr;x=1>"];
+    received.headers.push("Record-Route", routes.join(", "));
+    let tx = w.receive(received);
+    let far = w.request(Method::Invite);
+    w.reply(&far, answer(&far, 180, "far"));
+    assert!(w.response(tx).headers.list("Record-Route").eq(routes));
+    w.reply(&far, far_ok(&far));
+    let ok = w.response(tx);
+    assert!(ok.headers.list("Record-Route").eq(routes));
+    assert!(far.request.headers.get("Record-Route").is_none(), "the far end's dialog is another one");
+}
+
 // Rows: ANS-11, AMB-10
 #[test]
 fn the_answer_is_passive_unless_only_active_is_left() {
