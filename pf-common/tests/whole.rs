@@ -113,7 +113,8 @@ fn agrees(payload: &[u8], content: Content, any_type: bool) {
     };
     assert_eq!((end, flag), (body.len(), Flag::Last));
     let n = Some(length as u64);
-    assert_eq!(head.byte_range, Some(ByteRange { start: 1, end: n, total: n }));
+    let range = |end| Some(ByteRange { start: 1, end, total: n });
+    assert!(head.byte_range == range(n) || head.byte_range == range(None), "{:?}", head.byte_range);
     let kind = head.content_type.expect("no content type");
     assert!(any_type || kind.eq_ignore_ascii_case(b"message/cpim"));
     assert!(!body[..length].windows(7).any(|seven| seven == b"-------"));
@@ -187,7 +188,14 @@ fn each_reason_has_a_message() {
         ("no blank line", hello.replace("\r\n\r\nhello", "\r\nX: hello"), Err(Content::Header)),
         ("half of it", hello[..hello.len() - 40].to_owned(), Err(Content::NoBody)),
         ("no range", text(&message(cpim, "hello")), Err(Content::Range)),
-        ("a star", text(&message(&whole.replace("1-5/5", "1-*/5"), "hello")), Err(Content::Range)),
+        ("an open end", text(&message(&whole.replace("1-5/5", "1-*/5"), "hello")), Ok(Content::Send)),
+        (
+            "an open end that comes early",
+            text(&message(&whole.replace("1-5/5", "1-*/6"), "hello")),
+            Err(Content::End),
+        ),
+        ("no total", text(&message(&whole.replace("1-5/5", "1-*/*"), "hello")), Err(Content::Range)),
+        ("nothing at all", text(&message(&whole.replace("1-5/5", "1-*/0"), "")), Err(Content::Range)),
         ("a chunk", text(&message(&whole.replace("1-5/5", "1-5/9"), "hello")), Err(Content::Range)),
         ("a later chunk", text(&message(&whole.replace("1-5/5", "2-5/5"), "hello")), Err(Content::Range)),
         ("an empty body", text(&message(&whole.replace("1-5/5", "1-0/0"), "")), Err(Content::Range)),
@@ -230,6 +238,7 @@ fn fields() -> impl Strategy<Value = String> {
     let line = prop_oneof![
         4 => Just("Message-ID: abcd\r\n".to_owned()),
         8 => (1_u32..40, 0_u32..3).prop_map(|(n, off)| format!("Byte-Range: 1-{n}/{}\r\n", n + off / 2)),
+        2 => (1_u32..40).prop_map(|n| format!("Byte-Range: 1-*/{n}\r\n")),
         8 => Just("Content-Type: message/cpim\r\n".to_owned()),
         1 => Just("Content-Type: text/plain\r\n".to_owned()),
         2 => Just("Success-Report: no\r\n".to_owned()),

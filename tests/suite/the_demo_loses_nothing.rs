@@ -31,7 +31,7 @@ fn the_demo_loses_nothing() -> Result<()> {
             line.next().and_then(|line| line["chat_in_kernel_percent"].as_f64()).unwrap_or_default()
         };
         ensure!(share(&reports[0]) == 0.0, "{:#}", reports[0]);
-        ensure!(!required || share(&reports[1]) > 90.0, "{:#}", reports[1]);
+        ensure!(!required || share(&reports[1]) > 80.0, "{:#}", reports[1]);
     }
     let drawing = std::fs::read_to_string(&ladder).context("the ladder diagram")?;
     std::fs::remove_file(&ladder)?;
@@ -46,7 +46,7 @@ fn check(report: &serde_json::Value) -> Result<()> {
         devices.iter().find(|line| line["device"] == name).and_then(|line| line["verified"].as_u64())
     };
     ensure!(verified("FAR") == Some(800) && verified("UE-B") == Some(800), "{report:#}");
-    ensure!(verified("UE-C").is_some_and(|n| (200..400).contains(&n)), "{report:#}");
+    ensure!(verified("UE-C").is_some_and(|n| (600..800).contains(&n)), "{report:#}");
     ensure!(verified("UE-D") == Some(0), "{report:#}");
     Ok(())
 }

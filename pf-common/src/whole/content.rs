@@ -27,7 +27,7 @@ counted! {
         Header => "header",
         /// The header does not end in this packet.
         NoBody => "no-body",
-        /// Not exactly one `Byte-Range: 1-N/N`, N the length of the body and not 0.
+        /// Not exactly one `Byte-Range: 1-N/N` or `1-*/N`, N the length of the body and not 0.
         Range => "range",
         /// It asks for other reports of failure than by default.
         Report => "report",

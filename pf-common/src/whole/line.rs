@@ -135,20 +135,21 @@ fn content_type<R: Reader>(reader: &R, value: u32, end: u32, any: bool) -> bool 
     end.wrapping_sub(value) == 12 && first == text(b"message/") && cut(second, 4) == text(b"cpim")
 }
 
-/// N of `1-N/N`, not 0.
+/// N of `1-N/N`, or of `1-*/N` from a sender that might have interrupted the chunk and has not; not 0.
 #[inline(always)]
 fn range<R: Reader>(reader: &R, value: u32, end: u32) -> Option<u32> {
     if cut(reader.word(value), 2) != text(b"1-") {
         return None;
     }
-    let (last, digits) = number(reader.word(value.wrapping_add(2)));
+    let open = reader.octet(value.wrapping_add(2)) == b'*';
+    let (last, digits) = if open { (1, 1) } else { number(reader.word(value.wrapping_add(2))) };
     let slash = value.wrapping_add(2).wrapping_add(digits);
     if digits == 0 || last == 0 || reader.octet(slash) != b'/' {
         return None;
     }
     let (total, more) = number(reader.word(slash.wrapping_add(1)));
     let whole = slash.wrapping_add(1).wrapping_add(more) == end;
-    (more != 0 && whole && total == last).then_some(last)
+    (more != 0 && whole && total != 0 && (open || total == last)).then_some(total)
 }
 
 /// A number of up to four digits at the start of a word, and how many they are.

@@ -15,14 +15,6 @@ pub(super) struct Carried {
 }
 
 impl Carried {
-    /// What came after `before`.
-    fn since(self, before: Carried) -> Carried {
-        Carried {
-            all: self.all.saturating_sub(before.all),
-            kernel: self.kernel.saturating_sub(before.kernel),
-        }
-    }
-
     /// The share of the kernel, in percent; `None`: there was nothing to carry.
     pub(super) fn percent(self) -> Option<f64> {
         (self.all > 0).then(|| 100.0 * self.kernel as f64 / self.all as f64)
@@ -47,15 +39,4 @@ pub(super) fn carried(pf: &Pf) -> Result<BTreeMap<&'static str, Carried>> {
         carried.insert(who, Carried { all, kernel });
     }
     Ok(carried)
-}
-
-/// What came between two looks.
-pub(super) fn between(
-    before: &BTreeMap<&'static str, Carried>,
-    after: &BTreeMap<&'static str, Carried>,
-) -> BTreeMap<&'static str, Carried> {
-    let since = |(who, carried): (&&'static str, &Carried)| {
-        (*who, carried.since(before.get(who).copied().unwrap_or_default()))
-    };
-    after.iter().map(since).collect()
 }

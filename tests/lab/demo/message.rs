@@ -18,24 +18,24 @@ const LONGEST_LINE: f64 = 800.0;
 /// What is said, and when it was.
 pub(super) struct Script {
     seed: u64,
-    /// So many messages of all sizes; then a chat.
-    mixed: usize,
+    /// So many short messages; then those of all sizes.
+    chat: usize,
     sizes: Vec<usize>,
     sent: Mutex<Vec<Option<Instant>>>,
 }
 
 impl Script {
-    /// `mixed` messages of all sizes, then `chat` short ones, each sent when the one before is answered.
+    /// `chat` short messages, then `mixed` ones of all sizes.
     pub(super) fn new(seed: u64, mixed: usize, chat: usize) -> Script {
         let messages = mixed + chat;
-        let most = |number| if number < mixed { LARGEST } else { LONGEST_LINE };
+        let most = |number| if number < chat { LONGEST_LINE } else { LARGEST };
         let sizes = (0..messages).map(|number| size(seed, number, most(number))).collect();
-        Script { seed, mixed, sizes, sent: Mutex::new(vec![None; messages]) }
+        Script { seed, chat, sizes, sent: Mutex::new(vec![None; messages]) }
     }
 
-    /// How many messages come before the chat.
-    pub(super) fn mixed(&self) -> usize {
-        self.mixed
+    /// How many messages the chat has, which comes first.
+    pub(super) fn chat(&self) -> usize {
+        self.chat
     }
 
     pub(super) fn len(&self) -> usize {

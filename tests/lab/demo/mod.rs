@@ -40,7 +40,7 @@ pub struct Arguments {
     /// How many messages UE-A sends
     #[arg(long, default_value_t = 1_000)]
     messages: usize,
-    /// How many short ones it sends after them, each when the one before is answered, as in a chat
+    /// How many short ones it sends before them, as in a chat: one when the one before is answered
     #[arg(long, default_value_t = 1_000)]
     chat: usize,
     /// The in-kernel path: off, auto, or both one after the other
@@ -125,24 +125,27 @@ async fn act(arguments: &Arguments, fast_path: &'static str, out: &mut dyn Write
 
     let script = Arc::new(Script::new(arguments.seed, arguments.messages, arguments.chat));
     say(format!(
-        "UE-A sends {} messages of 20 B to 200 KB, {WINDOW} at a time, then chats: {} short ones, one at a time; {:.1} MB \
-         in all, to {BOB}",
-        script.mixed(),
-        script.len() - script.mixed(),
+        "UE-A chats with {BOB}: {} short messages, one at a time; then it sends {} of 20 B to 200 KB, {WINDOW} at a time; \
+         {:.1} MB in all",
+        script.chat(),
+        script.len() - script.chat(),
         script.octets() as f64 / 1e6
     ))?;
     let mut acts = stage.invite(&script).await?;
     say("the far end, UE-B and UE-C have accepted; UE-D is busy (486)".to_owned())?;
 
     let begin = Instant::now();
-    let mixed = script.mixed();
-    let sent = tokio::select! {
-        sent = sender::send(&acts.a.media, &script, 0..mixed, WINDOW, &mut say) => sent?,
+    let chatted = tokio::select! {
+        sent = sender::send(&acts.a.media, &script, 0..script.chat(), 1, &mut say) => sent?,
         () = acts.broken() => anyhow::bail!("a receiver ended early"),
     };
-    let before = kernel::carried(&stage.pf)?;
-    let chatted = tokio::select! {
-        sent = sender::send(&acts.a.media, &script, mixed..script.len(), 1, &mut say) => sent?,
+    // The kernel's share is entered a moment later.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let chat = kernel::carried(&stage.pf)?;
+    say(format!("\nafter the chat `pf legs` shows:\n\n{}", stage.pf.cli(&["legs"])?))?;
+    say(format!("and `pf stats`:\n\n{}", stage.pf.cli(&["stats"])?))?;
+    let sent = tokio::select! {
+        sent = sender::send(&acts.a.media, &script, script.chat()..script.len(), WINDOW, &mut say) => sent?,
         () = acts.broken() => anyhow::bail!("a receiver ended early"),
     };
     let far = finish(&mut acts.far).await?;
@@ -150,11 +153,7 @@ async fn act(arguments: &Arguments, fast_path: &'static str, out: &mut dyn Write
     let seconds = begin.elapsed().as_secs_f64();
     say(format!("all sent in {seconds:.1} s; what `pf sessions` shows now:\n"))?;
     say(stage.pf.cli(&["sessions"])?)?;
-    say(stage.pf.cli(&["legs"])?)?;
-    // The kernel's share is entered a moment later.
-    tokio::time::sleep(Duration::from_millis(200)).await;
     let after = kernel::carried(&stage.pf)?;
-    let chat = kernel::between(&before, &after);
     say("UE-A hangs up".to_owned())?;
 
     let c = finish(&mut acts.c).await?;
@@ -275,7 +274,7 @@ impl Stage {
         for (name, call) in [("UE-A", &a), ("FAR", &far), ("UE-B", &b), ("UE-C", &c)] {
             call.media.ready(SOON).await.with_context(|| format!("media of {name}"))?;
         }
-        let half = script.mixed() / 2;
+        let half = script.chat() + (script.len() - script.chat()) / 2;
         let (mut byes, mut tasks) = (Vec::new(), Vec::new());
         for (name, call) in [("FAR", far), ("UE-B", b), ("UE-C", c)] {
             let Call { mut dialog, media, .. } = call;

@@ -1,6 +1,6 @@
 //! UE-A's part.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -31,6 +31,10 @@ pub(super) async fn send(
         waiting.push_back(sending.context("pf takes no more octets from UE-A")??);
         if waiting.len() >= window {
             settle(&mut waiting, &mut sent).await?;
+        }
+        if window == 1 {
+            // Nobody types faster.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if count % step == 0 {
             say(format!("  {count} of {} sent", messages.len()))?;

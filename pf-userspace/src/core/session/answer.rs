@@ -259,17 +259,32 @@ impl Session {
         };
         let Some(no) = tx.and_then(|tx| by_tx(Some(tx))).or_else(by_dialog) else { return };
         let Some(unacked) = self.legs[no].unacked.take() else { return };
-        match self.legs[no].role {
-            // The ACK on the other leg follows this one.
-            LegRole::Originator => self.ack_fars(cx),
-            LegRole::Far => self.ack_owed(cx, A),
-            LegRole::Device => {}
-        }
+        self.acknowledged(cx, no);
         if let Some(reason) = self.legs[no].bye_after_ack.take() {
             return self.send_bye(cx, no, reason.as_deref());
         }
         if unacked.offered && !self.answer_in_ack(cx, no, request) {
             self.end(cx, None, Close::Incompatible);
+        }
+    }
+
+    /// A new INVITE has come in the dialog: our 2xx to the one before has arrived, and its ACK was lost on the way. Only
+    /// where that 2xx offered something, the ACK is waited for: it has the answer.
+    pub(super) fn imply_ack(&mut self, cx: &mut Context<'_>, no: LegNo) {
+        let leg = &mut self.legs[no];
+        if leg.bye_after_ack.is_some() || leg.unacked.is_none_or(|unacked| unacked.offered) {
+            return;
+        }
+        leg.unacked = None;
+        self.acknowledged(cx, no);
+    }
+
+    /// The ACK on the other leg follows the one on leg `no`.
+    fn acknowledged(&mut self, cx: &mut Context<'_>, no: LegNo) {
+        match self.legs[no].role {
+            LegRole::Originator => self.ack_fars(cx),
+            LegRole::Far => self.ack_owed(cx, A),
+            LegRole::Device => {}
         }
     }
 

@@ -81,6 +81,9 @@ impl Session {
             return cx.refuse(tx, request, 400);
         };
         let invite = request.method == Method::Invite;
+        if invite {
+            self.imply_ack(cx, no);
+        }
         let leg = &self.legs[no];
         let says_offer = invite || body.sdp.is_some();
         if says_offer && self.is_offering(no) {
