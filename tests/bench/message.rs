@@ -35,7 +35,7 @@ impl Template {
         let length = body.len();
         let head = format!(
             "MSRP {tid} SEND\r\nTo-Path: {to_path}\r\nFrom-Path: {from_path}\r\nMessage-ID: {lane:04x}.{zeros}\r\n\
-             Byte-Range: 1-{length}/{length}\r\nContent-Type: text/plain\r\n\r\n"
+             Byte-Range: 1-{length}/{length}\r\nContent-Type: message/cpim\r\n\r\n"
         );
         let mut bytes = head.clone().into_bytes();
         bytes.extend_from_slice(body);

@@ -52,6 +52,12 @@ impl Splice {
             rows.iter().for_each(|row| self.look_at(now, switch, row));
             self.put_back(rows);
         }
+        if let Some(until) = self.originator_waits(now, group) {
+            // Its messages come through userspace, which then writes to all legs. Were others fast meanwhile, each message
+            // would take legs from the programs and give them back.
+            self.quiesce(now, switch, group);
+            return Some(Some(until));
+        }
         let (candidates, patience) = self.candidates(now, switch, sockets, group);
         // Legs are wanted by sources that are fast, or may be in a moment.
         let fast = |place: &usize| {
@@ -67,6 +73,12 @@ impl Splice {
             (true, Some(at)) => Some(Some(at)),
             (false, _) => Some(None),
         }
+    }
+
+    /// Until when the originator's messages stay with userspace, if they do.
+    fn originator_waits(&self, now: Time, group: usize) -> Option<Time> {
+        let originator = self.line(*self.groups.get(group)?.numbers.first()?)?;
+        (!originator.source_fast && originator.patience > now).then_some(originator.patience)
     }
 
     /// The sources, by place, of which nothing stands in the way but perhaps a leg; and when the first of those that
