@@ -65,7 +65,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         std::thread::sleep(Duration::from_secs(40));
         Ok(())
     };
-    let first = (options.sessions / 10).max(1);
+    // Long enough that as many transactions are remembered at once as later on.
+    let first = (options.sessions / 10).max(options.rate * 45);
     println!(
         "soak: {} sessions at {}/s through {} over {transport}",
         options.sessions, options.rate, options.way
