@@ -2,13 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// `2026-03-01T12:00:00.250Z`. Points before 1970 are written as its beginning.
+/// `2026-03-01T12:00:00.250000Z`. Points before 1970 are written as its beginning.
 pub(super) fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = date(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", since.subsec_micros())
 }
 
 /// The Gregorian date of so many days after 1970-01-01: years are counted from March, so that leap days come last.
@@ -34,13 +34,13 @@ mod tests {
     #[test]
     fn dates_are_gregorian() {
         for (seconds, text) in [
-            (0, "1970-01-01T00:00:00.250Z"),
-            (951_782_399, "2000-02-28T23:59:59.250Z"),
-            (951_782_400, "2000-02-29T00:00:00.250Z"),
-            (951_868_800, "2000-03-01T00:00:00.250Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.250Z"),
-            (1_709_164_800, "2024-02-29T00:00:00.250Z"),
-            (1_735_689_599, "2024-12-31T23:59:59.250Z"),
+            (0, "1970-01-01T00:00:00.250000Z"),
+            (951_782_399, "2000-02-28T23:59:59.250000Z"),
+            (951_782_400, "2000-02-29T00:00:00.250000Z"),
+            (951_868_800, "2000-03-01T00:00:00.250000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.250000Z"),
+            (1_709_164_800, "2024-02-29T00:00:00.250000Z"),
+            (1_735_689_599, "2024-12-31T23:59:59.250000Z"),
         ] {
             let time = UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 250);
             assert_eq!(rfc3339(time), text);

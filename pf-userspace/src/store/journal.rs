@@ -224,7 +224,7 @@ mod tests {
         let records: Vec<Record> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(records.iter().map(|r| r.uid.0.get()).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(records[0].body, order(1).object.body);
-        assert_eq!(records[0].time, "1970-01-01T00:00:00.000Z");
+        assert_eq!(records[0].time, "1970-01-01T00:00:00.000000Z");
     }
 
     #[test]

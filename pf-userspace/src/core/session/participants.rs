@@ -16,7 +16,7 @@ use crate::core::{
     event::{Hop, ServerTx},
     registry::Icsi,
     sip::{Dialog, DialogError, Method, Request, Response, Uri, fields::parse_params},
-    store::{Body, GroupState},
+    store::GroupState,
 };
 
 /// How long we subscribe for, in seconds; the controlling function may shorten it.
@@ -261,7 +261,7 @@ impl Session {
         let wishes = cx.preferences.of(&self.invitation.user);
         if cx.config.store.is_some() && (wishes.allow_store || wishes.allow_offline_storage) {
             let state = self.group_state(None);
-            self.order(cx, Body::GroupState(state));
+            self.order_group_state(cx, state);
         }
     }
 

@@ -3,7 +3,7 @@
 //! towards the served client (clauses 8.2.2.3 and 8.2.2.4). Whatever the store does or does not do, the session
 //! goes on.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::core::{
     Time,
-    store::{Body, Folder, Object, Order, OrderId, Outcome, SessionEnd, SessionInfo, Uid},
+    store::{Body, Folder, GroupState, Object, Order, OrderId, Outcome, SessionEnd, SessionInfo, Uid},
 };
 
 /// How far the record of a session is.
@@ -32,7 +32,12 @@ pub(crate) struct Storing {
     wait: Option<Wait>,
     /// What Message-UID says in the BYEs of an expired session.
     pub(super) message_uid: Option<Uid>,
+    /// When the last Group State Object came to be.
+    last_group_state: Option<Time>,
 }
+
+/// The least difference of two times in the store.
+const RESOLUTION: Duration = Duration::from_micros(1);
 
 /// Orders that hold a step up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,7 +154,7 @@ impl Session {
         let wanted = self.is_recorded(cx) || self.lost.as_ref().is_some_and(Lost::keeps);
         let group_state = (self.invitation.group && wanted).then(|| {
             let state = self.group_state(end.restartable());
-            self.order(cx, Body::GroupState(state))
+            self.order_group_state(cx, state)
         });
         if !self.is_recorded(cx) {
             return (group_state.into_iter().collect(), group_state);
@@ -172,12 +177,23 @@ impl Session {
 
     /// Orders one object of this session.
     pub(super) fn order(&self, cx: &mut Context<'_>, body: Body) -> OrderId {
+        self.order_as_of(cx, cx.now, body)
+    }
+
+    /// Orders a Group State Object. Of several in one session the latest counts: each is later than the one before.
+    pub(super) fn order_group_state(&mut self, cx: &mut Context<'_>, state: GroupState) -> OrderId {
+        let at = self.storing.last_group_state.map_or(cx.now, |last| cx.now.max(last + RESOLUTION));
+        self.storing.last_group_state = Some(at);
+        self.order_as_of(cx, at, Body::GroupState(state))
+    }
+
+    fn order_as_of(&self, cx: &mut Context<'_>, at: Time, body: Body) -> OrderId {
         let name = |header| {
             let value = self.invitation.headers.get(header);
             value.unwrap_or(&self.legs[A].dialog.call_id).to_owned()
         };
         let folder = Folder { conversation: name("Conversation-ID"), session: name("Contribution-ID") };
-        let object = Object { user: self.invitation.user.clone(), folder, at: cx.now, body };
+        let object = Object { user: self.invitation.user.clone(), folder, at, body };
         let id = cx.ids.order();
         cx.store(Order { id, object });
         id

@@ -286,6 +286,7 @@ fn the_last_participants_are_in_the_group_state() {
     w.receive(call.f.bye(Some("SIP;cause=480")));
     let end = w.order();
     assert_eq!(participants(&end), ["sip:bob@x", "sip:dora@x"]);
+    assert!(snapshot.object.at < end.object.at, "the latest one counts, however close they are");
     assert!(!w.has_request(Method::Subscribe), "it is over");
 }
 
