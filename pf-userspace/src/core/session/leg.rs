@@ -302,33 +302,3 @@ impl Leg {
         }
     }
 }
-
-/// Adds the final counters of an MSRP leg.
-pub(crate) fn add(total: &mut LegCounters, more: &LegCounters) {
-    let LegCounters {
-        sends_in,
-        sends_out,
-        octets_in,
-        octets_out,
-        ok,
-        errors,
-        timeouts,
-        reports,
-        unacceptable,
-        missed,
-    } = *more;
-    for (total, more) in [
-        (&mut total.sends_in, sends_in),
-        (&mut total.sends_out, sends_out),
-        (&mut total.octets_in, octets_in),
-        (&mut total.octets_out, octets_out),
-        (&mut total.ok, ok),
-        (&mut total.errors, errors),
-        (&mut total.timeouts, timeouts),
-        (&mut total.reports, reports),
-        (&mut total.unacceptable, unacceptable),
-        (&mut total.missed, missed),
-    ] {
-        *total = total.saturating_add(more);
-    }
-}
