@@ -349,11 +349,6 @@ impl Switch {
         self.conns.get(conn).is_some_and(|c| !c.legs.is_empty())
     }
 
-    /// Is this session-id one of ours?
-    pub fn knows_session(&self, session: &[u8]) -> bool {
-        self.sessions.contains_key(session)
-    }
-
     /// All legs, in order of place.
     pub fn snapshot(&self) -> Vec<LegSnapshot> {
         let one = |leg: &Leg| {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Session,
     context::Context,
-    leg::{A, Close, F, Leg, LegNo, LegState, Line, add},
+    leg::{A, Close, F, Leg, LegNo, LegState, Line},
 };
 use crate::core::{
     config::{CoreConfig, MsrpAddress, SipAddress},
@@ -247,7 +247,7 @@ impl Session {
     ) {
         let Some(no) = self.leg_with(key) else { return };
         let leg = &mut self.legs[no];
-        add(&mut leg.counters, counters);
+        leg.counters.add(counters);
         for line in leg.lines.iter_mut().flatten().filter(|line| line.key == key) {
             line.open = false;
         }
