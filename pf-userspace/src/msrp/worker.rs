@@ -291,7 +291,7 @@ impl Worker {
                 Ok(Order::Tune(tunables, reply)) => {
                     self.config.tunables = tunables;
                     if let Some(splice) = &mut self.splice {
-                        splice.tune(&mut self.switch, tunables);
+                        splice.tune(self.now, &mut self.switch, tunables);
                     }
                     let _ = reply.send(());
                 }

@@ -7,7 +7,7 @@ use crate::core::{media::Switch, time::Time};
 
 impl Splice {
     /// From now on these count, on connections that are registered, too.
-    pub(in crate::msrp) fn tune(&mut self, switch: &mut Switch, tunables: Tunables) {
+    pub(in crate::msrp) fn tune(&mut self, now: Time, switch: &mut Switch, tunables: Tunables) {
         self.path.set_in_flight(tunables.in_flight_segments);
         let numbers = (0_u32..).zip(&self.lines).filter(|(_, line)| line.is_some());
         let rows: Vec<ControlRow> = numbers
@@ -21,6 +21,8 @@ impl Splice {
         if habits(&self.tunables) != habits(&tunables) {
             // What waits, waits by the old rule: it is looked at anew.
             self.lines.iter_mut().flatten().for_each(|line| line.patience = Time::ZERO);
+            let groups: Vec<usize> = self.groups.iter().map(|(group, _)| group).collect();
+            groups.into_iter().for_each(|group| self.want(group, now));
         }
         self.tunables = tunables;
     }

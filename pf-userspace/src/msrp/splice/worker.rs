@@ -20,7 +20,7 @@ impl Worker {
         let mut splice = Splice::new(path);
         self.poll.registry().register(&mut SourceFd(&splice.log_fd()), LOG, Interest::READABLE)?;
         self.switch.keep_books();
-        splice.tune(&mut self.switch, self.config.tunables);
+        splice.tune(self.now, &mut self.switch, self.config.tunables);
         self.splice = Some(Box::new(splice));
         Ok(())
     }
