@@ -52,7 +52,7 @@ use serde::{Deserialize, Serialize};
 use self::{arena::Arena, connection::Connection, leg::Leg, leg::Stream};
 pub use self::{
     arena::Id,
-    fast::{BLOCK_MAX, Carried, LegPath, MESSAGE_MAX, Plan, PlannedLeg, Why},
+    fast::{BLOCK_MAX, Carried, LONG_MAX, LegPath, MESSAGE_MAX, Plan, PlannedLeg, Why},
     outbox::Outbox,
 };
 use super::{

@@ -9,8 +9,8 @@ use std::{
 
 use pf_common::{
     maps::{
-        Count, Flow, FlowKey, GuardSettings, LEG_ANSWERS, LEG_ANY_TYPE, LegEntry, ListenKey, Op, SessionKey,
-        Shared, Total,
+        Count, Flow, FlowKey, GuardSettings, LEG_ANSWERS, LEG_ANY_TYPE, LEG_LONG, LegEntry, ListenKey, Op,
+        SessionKey, Shared, Total,
     },
     splice::{Cause, KernelVerdict, PeerVerdict},
     whole::Content,
@@ -54,7 +54,7 @@ pub(super) fn session((key, leg): &(SessionKey, u32)) -> Row {
 }
 
 pub(super) const LEG: &[&str] =
-    &["leg", "connection", "session", "answers_to", "any_type", "sends_to", "in_block", "out_block"];
+    &["leg", "connection", "session", "answers_to", "any_type", "long", "sends_to", "in_block", "out_block"];
 
 /// Asked for by its number or its session.
 pub(super) fn leg((number, session, entry): &(u32, SessionKey, LegEntry)) -> Row {
@@ -75,6 +75,7 @@ pub(super) fn leg((number, session, entry): &(u32, SessionKey, LegEntry)) -> Row
             session.into(),
             answers_to.into(),
             (entry.flags & LEG_ANY_TYPE != 0).into(),
+            (entry.flags & LEG_LONG != 0).into(),
             targets.into(),
             block(&entry.in_block, entry.in_block_len).into(),
             block(&entry.out_block, entry.out_block_len).into(),
