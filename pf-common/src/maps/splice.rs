@@ -101,6 +101,8 @@ pub struct Slot {
     pub link: Link,
     /// 1 once userspace has given the connection up: its kernel socket goes through its last states. A SYN ends that.
     pub closing: u32,
+    /// Zero.
+    pub zero: u32,
     /// The stream: the state machine.
     pub connection: Connection,
 }
@@ -209,4 +211,4 @@ const _: () = assert!(size_of::<Link>() == 40 + 8 + 4 + 12 + 3 * 4);
 const _: () = assert!(size_of::<LegEntry>() == 10 * 4 + MAX_LEGS * 4 + 2 * BLOCK_MAX);
 const _: () = assert!(size_of::<SessionKey>() == 4 + 16 && align_of::<SessionKey>() == 4);
 const _: () = assert!(size_of::<LogHeader>() == 32);
-const _: () = assert!(size_of::<Slot>() == 8 + 32 + 76 + 4 + size_of::<Connection>());
+const _: () = assert!(size_of::<Slot>() == 8 + 32 + 76 + 2 * 4 + size_of::<Connection>());

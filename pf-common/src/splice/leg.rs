@@ -2,7 +2,7 @@
 
 use super::mutant::{Mutant, broken};
 use super::seq::{after, before, earlier, later};
-use super::{Arm, CAP_SEGMENTS, Cause, Connection, Header};
+use super::{Arm, Cause, Connection, Header};
 
 /// Who writes the octets of the stream to the peer.
 #[repr(u32)]
@@ -170,7 +170,7 @@ impl Connection {
         self.journal.prune(self.transmit.acked);
         let tx = &self.transmit;
         let end = tx.next().wrapping_add(len);
-        let cap = tx.acked.wrapping_add(CAP_SEGMENTS.wrapping_mul(tx.mss));
+        let cap = tx.acked.wrapping_add(tx.cap_segments.wrapping_mul(tx.mss));
         if segment > tx.mss {
             Cause::LegTooLong
         } else if after(end, cap) {

@@ -15,6 +15,13 @@ pub(super) struct FastPath {
     pub(super) missing: Option<String>,
 }
 
+impl FastPath {
+    /// Is there one?
+    pub(super) fn loaded(&self) -> bool {
+        self.wanted != model::FastPath::Off && self.missing.is_none()
+    }
+}
+
 /// Loads the in-kernel path if it is wanted. One line in the log says whether it is on, and why not.
 pub(super) fn load(config: &Config) -> anyhow::Result<(Option<Datapath>, FastPath)> {
     let wanted = config.fast_path;

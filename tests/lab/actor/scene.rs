@@ -40,6 +40,8 @@ pub struct SceneOptions {
     pub user: String,
     /// Lines of the `[store]` table.
     pub store: String,
+    /// Lines of the `[datapath]` table.
+    pub datapath: String,
 }
 
 impl Default for SceneOptions {
@@ -57,6 +59,7 @@ impl Default for SceneOptions {
             one_host: false,
             user: String::new(),
             store: String::new(),
+            datapath: String::new(),
         }
     }
 }
@@ -120,7 +123,7 @@ impl Scene {
         (pf.sip, pf.msrp) = (options.sip, options.msrp);
         pf.fast_path = options.fast_path;
         pf.user = options.user;
-        pf.more = format!("[store]\n{}\n", options.store);
+        pf.more = format!("[store]\n{}\n[datapath]\n{}\n", options.store, options.datapath);
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {
             trace.name_socket(*address, "pf");

@@ -30,7 +30,7 @@ pub use error::{FastPathError, LegError, RegisterError};
 pub use legs::LegPlan;
 pub use register::Registered;
 
-use super::ProgramInfo;
+use super::{ProgramInfo, Tables};
 
 /// How large the datapath is. All of it is taken when it is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub struct Datapath {
     settings: DatapathSettings,
     connections: register::Connections,
     legs: legs::Legs,
+    /// Segments in flight of connections that are registered.
+    in_flight: u32,
 }
 
 impl Datapath {
@@ -172,6 +174,20 @@ impl Datapath {
     /// The kernel does not give the map.
     pub fn counts(&self) -> Result<DatapathCounts, FastPathError> {
         counts::read(&self.ebpf)
+    }
+
+    /// Connections that are registered from now on may have so many segments in flight ([`Op::Cap`](pf_common::maps::Op)
+    /// changes those that are).
+    pub fn set_in_flight(&mut self, segments: u32) {
+        self.in_flight = segments;
+    }
+
+    /// The maps, for whoever looks at them beside the relay's thread.
+    ///
+    /// # Errors
+    /// The system gives no descriptors.
+    pub fn tables(&self) -> Result<Tables, FastPathError> {
+        load::tables(&self.ebpf, &self.log)
     }
 
     /// The programs, as the kernel knows them.

@@ -20,6 +20,7 @@ mod record;
 mod release;
 mod take;
 mod tick;
+mod tune;
 mod view;
 mod worker;
 
@@ -33,7 +34,7 @@ use pf_common::{
 
 pub use self::{dump::ConnectionRow, view::PathView};
 use self::{group::Group, line::Line, tick::Pace};
-use super::worker::Socket;
+use super::{Tunables, worker::Socket};
 use crate::{
     core::{
         media::{ConnId, LONG_MAX, MESSAGE_MAX, StreamId},
@@ -71,6 +72,7 @@ pub(super) struct Splice {
     rows: Vec<ControlRow>,
     /// Batches that failed: said seldom.
     faults: super::seldom::Seldom,
+    tunables: Tunables,
 }
 
 /// A stream that is tried again.
@@ -98,6 +100,7 @@ impl Splice {
             inbox: Vec::new(),
             rows: Vec::new(),
             faults: Default::default(),
+            tunables: Tunables::default(),
         }
     }
 

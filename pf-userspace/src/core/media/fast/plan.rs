@@ -70,7 +70,8 @@ impl Switch {
             return Err(Why::LegsMissing);
         }
         let ids: Vec<LegId> = [originator, far].into_iter().chain(stream.devices.iter().copied()).collect();
-        if ids.len() > MAX_LEGS {
+        let copies = self.books.as_ref().map_or(MAX_LEGS, |books| books.fan_out);
+        if ids.len() > MAX_LEGS || ids.len() > copies.saturating_add(1) {
             return Err(Why::ManyLegs);
         }
         let mut legs = Vec::with_capacity(ids.len());
