@@ -22,6 +22,7 @@ mod every_device_gets_each_message_once;
 mod far_end_answers_decide;
 mod far_end_sees_an_invite_of_pf;
 mod fast;
+mod faults_on_the_way_lose_nothing;
 mod group_sessions_end_for_good_or_not;
 mod histories_begin_after_the_200;
 mod ipv6_legs;
