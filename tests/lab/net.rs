@@ -184,7 +184,7 @@ pub struct Network {
     hosts: u8,
     /// Hosts that shall live behind a [`Path`], and the seed of its dice.
     behind: BTreeMap<String, u64>,
-    paths: BTreeMap<String, Path>,
+    paths: BTreeMap<String, Arc<Path>>,
     places: BTreeMap<String, Namespace>,
 }
 
@@ -232,7 +232,13 @@ impl Network {
 
     /// The path of a host that was put behind one.
     pub fn path(&self, name: &str) -> Result<&Path> {
-        self.paths.get(name).with_context(|| format!("{name} lives behind no path"))
+        Ok(self.paths.get(name).with_context(|| format!("{name} lives behind no path"))?.as_ref())
+    }
+
+    /// The paths of several, to have.
+    pub fn paths(&self, names: &[&str]) -> Result<Vec<Arc<Path>>> {
+        let path = |name: &&str| self.paths.get(*name).cloned().with_context(|| format!("no path of {name}"));
+        names.iter().map(path).collect()
     }
 
     /// Switches what the interface of a host does for its kernel.
@@ -250,7 +256,7 @@ impl Network {
         match self.behind.get(name) {
             Some(seed) => {
                 let path = Path::new(&namespace, &self.hub, &port, *seed)?;
-                self.paths.insert(name.to_owned(), path);
+                self.paths.insert(name.to_owned(), Arc::new(path));
             }
             None => {
                 let peer = namespace.thread();

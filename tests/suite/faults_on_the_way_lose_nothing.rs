@@ -11,7 +11,7 @@ use lab::{
     path::{Counts, Faults, Way},
 };
 
-use crate::fast::{diagnosis, fast_on, left, leg, open_minded, shares};
+use crate::fast::{Hogs, diagnosis, fast_on, left, leg, open_minded, shares};
 
 /// Losses are repaired by timers of a fifth of a second and more, each time doubled.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,11 +66,16 @@ impl Chat {
 
     /// So many messages in bursts of one to three, every fourth burst the far end's.
     async fn talks(&mut self, messages: usize) -> Result<()> {
+        self.talks_in(messages, 3).await
+    }
+
+    /// The same in bursts of at most so many.
+    async fn talks_in(&mut self, messages: usize, burst: u64) -> Result<()> {
         let end = self.number + messages;
         while self.number < end {
             let who = usize::from(self.roll(4) == 0);
             let mut sendings = Vec::new();
-            for _ in 0..=self.roll(3) {
+            for _ in 0..=self.roll(burst) {
                 let message = self.next();
                 let from = if who == 0 { &self.a } else { &self.far };
                 sendings.push(from.media.send(&message).await?);
@@ -104,12 +109,12 @@ impl Chat {
     async fn talks_in_the_kernel(&mut self) -> Result<()> {
         // What userspace has in hand goes first, and what has failed is tried again after a while.
         for _ in 0..20 {
-            self.talks(10).await?;
+            self.talks_in(10, 1).await?;
             let (before, passed_before) = shares(&self.scene)?;
-            self.talks(40).await?;
+            self.talks_in(40, 1).await?;
             let (kernel, passed) = shares(&self.scene)?;
             let (kernel, passed) = (kernel - before, passed - passed_before);
-            if kernel * 10 > (kernel + passed) * 8 {
+            if kernel * 10 > (kernel + passed) * 7 {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -141,66 +146,255 @@ async fn hears(scene: &Scene, call: &mut Call, said: &[&[Outgoing]]) -> Result<(
     call.media.verify()
 }
 
-/// A fault that goes on while people talk, at the originator's link, at a device's, at the far end's, then at all.
-async fn trouble(
+/// A fault, and what it may be called.
+struct Trouble {
+    /// Of all dice.
     seed: u64,
-    devices: &[&'static str],
+    /// The originator, the others.
+    devices: &'static [&'static str],
     faults: Faults,
-    ways: &[Way],
+    ways: &'static [Way],
+    /// How often it has happened.
     seen: fn(&Counts) -> u64,
-) -> Result<()> {
-    let Some(mut chat) = Chat::start(devices, seed).await? else { return Ok(()) };
-    let links = [vec!["UE-A"], devices[1..].to_vec(), vec!["FAR"], [&["FAR"], devices].concat()];
-    for links in links.iter().filter(|links| !links.is_empty()) {
-        let context = || format!("seed {seed}, {faults:?} at {links:?}");
-        chat.talks_in_the_kernel().await.with_context(|| format!("before {}", context()))?;
-        let (kernel, _) = shares(&chat.scene)?;
+    /// When it is over, where nothing would come through.
+    lasts: Option<Duration>,
+    /// With a processor that is wanted by others.
+    busy: bool,
+}
+
+const FOUR_LEGS: &[&str] = &["UE-A", "UE-B", "UE-C", "UE-D"];
+const THREE_LEGS: &[&str] = &["UE-A", "UE-B", "UE-C"];
+const TWO_LEGS: &[&str] = &["UE-A", "UE-B"];
+const ONE_LEG: &[&str] = &["UE-A"];
+const BOTH: &[Way] = &[Way::Out, Way::In];
+
+impl Trouble {
+    fn at(&self, chat: &Chat, links: &[&str], faults: Faults) -> Result<()> {
         for link in links {
             let path = chat.scene.network()?.path(link)?;
-            ways.iter().for_each(|way| path.set(*way, faults));
+            self.ways.iter().for_each(|way| path.set(*way, faults));
         }
-        chat.talks(MESSAGES).await.with_context(context)?;
-        let mut happened = 0;
+        Ok(())
+    }
+
+    fn happened(&self, chat: &Chat, links: &[&str]) -> Result<u64> {
+        let mut sum = 0;
         for link in links {
             let path = chat.scene.network()?.path(link)?;
-            path.heal();
-            happened += ways.iter().map(|way| seen(&path.counts(*way))).sum::<u64>();
+            sum += self.ways.iter().map(|way| (self.seen)(&path.counts(*way))).sum::<u64>();
         }
-        ensure!(happened > 0, "nothing went wrong: {}", context());
-        let (kernel_now, _) = shares(&chat.scene)?;
-        ensure!(kernel_now > kernel, "nothing in the kernel: {}\n{}", context(), diagnosis(&chat.scene));
-        eprintln!(
-            "{}: {happened} times, {} in the kernel, left {:?}",
-            context(),
-            kernel_now - kernel,
-            left(&chat.scene)?
-        );
+        Ok(sum)
     }
-    chat.talks_in_the_kernel().await.context("at the end")?;
-    done(&chat)
-}
 
-/// Every leg was the kernel's and is again; every packet had right checksums.
-fn done(chat: &Chat) -> Result<()> {
-    for call in [&chat.far].into_iter().chain(&chat.others) {
-        let name = &call.party.name;
-        let leg = leg(&chat.scene, name)?;
-        ensure!(leg["kernel"]["sends_out"].as_u64().is_some_and(|count| count > 0), "{name}: {leg:#}");
-        ensure!(leg["path"]["leg"] == "fast", "{name}: {leg:#}");
-        chat.scene.network()?.path(name)?.verify().with_context(|| name.clone())?;
+    /// While people talk, at the originator's link, at the devices', at the far end's, then at all.
+    async fn strikes(&self) -> Result<()> {
+        let Some(mut chat) = Chat::start(self.devices, self.seed).await? else { return Ok(()) };
+        let hogs = self.busy.then(Hogs::start);
+        let (first, others) = self.devices.split_at(1);
+        for links in [first, others, &["FAR"], &[self.devices, &["FAR"]].concat()] {
+            if links.is_empty() {
+                continue;
+            }
+            let about = || format!("seed {:#x}, {:?} at {links:?}", self.seed, self.faults);
+            chat.talks_in_the_kernel().await.with_context(|| format!("before {}", about()))?;
+            let (kernel, _) = shares(&chat.scene)?;
+            let (left_before, seen) = (left(&chat.scene)?, self.happened(&chat, links)?);
+            self.at(&chat, links, self.faults)?;
+            // The same paths, from another task.
+            if let Some(lasts) = self.lasts {
+                let scene = chat.scene.network()?.paths(links)?;
+                let ways = self.ways;
+                tokio::spawn(async move {
+                    tokio::time::sleep(lasts).await;
+                    for path in scene {
+                        ways.iter().for_each(|way| path.set(*way, Faults::default()));
+                    }
+                });
+            }
+            chat.talks(MESSAGES).await.with_context(about)?;
+            self.at(&chat, links, Faults::default())?;
+            let seen = self.happened(&chat, links)? - seen;
+            ensure!(seen > 0, "nothing went wrong: {}", about());
+            let (kernel_now, _) = shares(&chat.scene)?;
+            ensure!(kernel_now > kernel, "nothing in the kernel: {}\n{}", about(), diagnosis(&chat.scene));
+            let left = left(&chat.scene)?;
+            ensure!(left != left_before, "nobody left the fast path: {}", about());
+            eprintln!("{}: {seen} times, {} in the kernel, left {left:?}", about(), kernel_now - kernel);
+        }
+        chat.talks_in_the_kernel().await.context("at the end")?;
+        drop(hogs);
+        chat.done()
     }
-    chat.scene.network()?.path("UE-A")?.verify().context("UE-A")?;
-    chat.scene.verify()
 }
 
-const FOUR_LEGS: [&str; 4] = ["UE-A", "UE-B", "UE-C", "UE-D"];
-const BOTH: [Way; 2] = [Way::Out, Way::In];
-
-async fn lost_data(seed: u64) -> Result<()> {
-    trouble(seed, &FOUR_LEGS, Faults { lose_data: 30, ..Faults::default() }, &BOTH, |c| c.lost_data).await
+impl Chat {
+    /// Every leg was the kernel's and is again; every packet had right checksums.
+    fn done(&self) -> Result<()> {
+        for call in [&self.far].into_iter().chain(&self.others) {
+            let name = &call.party.name;
+            let leg = leg(&self.scene, name)?;
+            ensure!(leg["kernel"]["sends_out"].as_u64().is_some_and(|count| count > 0), "{name}: {leg:#}");
+            ensure!(leg["path"]["leg"] == "fast", "{name}: {leg:#}");
+            self.scene.network()?.path(name)?.verify().with_context(|| name.clone())?;
+        }
+        self.scene.network()?.path("UE-A")?.verify().context("UE-A")?;
+        self.scene.verify()
+    }
 }
+
+const NONE: Faults =
+    Faults { lose_data: 0, lose_acks: 0, double: 0, reorder: 0, delay: Duration::ZERO, zero_window: false };
+
+const LOST_OCTETS: Trouble = Trouble {
+    seed: 0x5eed0001,
+    devices: FOUR_LEGS,
+    faults: Faults { lose_data: 40, ..NONE },
+    ways: BOTH,
+    seen: |counts| counts.lost_data,
+    lasts: None,
+    busy: false,
+};
 
 #[tokio::test]
 async fn lost_octets_are_repaired() -> Result<()> {
-    lost_data(0x5eed_0001).await
+    LOST_OCTETS.strikes().await
+}
+
+#[tokio::test]
+async fn lost_octets_are_repaired_on_a_busy_machine() -> Result<()> {
+    Trouble { busy: true, seed: 0xb5ee0001, ..LOST_OCTETS }.strikes().await
+}
+
+const LOST_ACKS: Trouble = Trouble {
+    seed: 0x5eed0002,
+    devices: TWO_LEGS,
+    faults: Faults { lose_acks: 300, ..NONE },
+    ways: BOTH,
+    seen: |counts| counts.lost_acks,
+    lasts: None,
+    busy: false,
+};
+
+#[tokio::test]
+async fn lost_acknowledgements_are_no_loss() -> Result<()> {
+    LOST_ACKS.strikes().await
+}
+
+#[tokio::test]
+async fn lost_acknowledgements_are_no_loss_on_a_busy_machine() -> Result<()> {
+    Trouble { busy: true, seed: 0xb5ee0002, ..LOST_ACKS }.strikes().await
+}
+
+const DOUBLED: Trouble = Trouble {
+    seed: 0x5eed0003,
+    devices: THREE_LEGS,
+    faults: Faults { double: 200, ..NONE },
+    ways: BOTH,
+    seen: |counts| counts.doubled,
+    lasts: None,
+    busy: false,
+};
+
+#[tokio::test]
+async fn repeated_packets_are_heard_once() -> Result<()> {
+    DOUBLED.strikes().await
+}
+
+#[tokio::test]
+async fn repeated_packets_are_heard_once_on_a_busy_machine() -> Result<()> {
+    Trouble { busy: true, seed: 0xb5ee0003, ..DOUBLED }.strikes().await
+}
+
+const REORDERED: Trouble = Trouble {
+    seed: 0x5eed0004,
+    devices: THREE_LEGS,
+    faults: Faults { reorder: 150, ..NONE },
+    ways: BOTH,
+    seen: |counts| counts.reordered,
+    lasts: None,
+    busy: false,
+};
+
+#[tokio::test]
+async fn overtaken_packets_are_heard_in_order() -> Result<()> {
+    REORDERED.strikes().await
+}
+
+#[tokio::test]
+async fn overtaken_packets_are_heard_in_order_on_a_busy_machine() -> Result<()> {
+    Trouble { busy: true, seed: 0xb5ee0004, ..REORDERED }.strikes().await
+}
+
+const CLOSED: Trouble = Trouble {
+    seed: 0x5eed0005,
+    devices: TWO_LEGS,
+    faults: Faults { zero_window: true, ..NONE },
+    ways: &[Way::Out],
+    seen: |counts| counts.closed,
+    lasts: Some(Duration::from_millis(700)),
+    busy: false,
+};
+
+#[tokio::test]
+async fn a_closed_window_is_waited_for() -> Result<()> {
+    CLOSED.strikes().await
+}
+
+#[tokio::test]
+async fn a_closed_window_is_waited_for_on_a_busy_machine() -> Result<()> {
+    Trouble { busy: true, seed: 0xb5ee0005, ..CLOSED }.strikes().await
+}
+
+const EVERYTHING: Trouble = Trouble {
+    seed: 0x5eed0006,
+    devices: FOUR_LEGS,
+    faults: Faults {
+        lose_data: 15,
+        lose_acks: 50,
+        double: 50,
+        reorder: 50,
+        delay: Duration::from_millis(2),
+        zero_window: false,
+    },
+    ways: BOTH,
+    seen: |counts| counts.lost_data.min(counts.doubled).min(counts.reordered),
+    lasts: None,
+    busy: false,
+};
+
+#[tokio::test]
+async fn everything_at_once() -> Result<()> {
+    EVERYTHING.strikes().await
+}
+
+#[tokio::test]
+async fn everything_at_once_on_a_busy_machine() -> Result<()> {
+    Trouble { busy: true, seed: 0xb5ee0006, ..EVERYTHING }.strikes().await
+}
+
+const ALONE: Trouble = Trouble {
+    seed: 0x5eed0007,
+    devices: ONE_LEG,
+    faults: Faults {
+        lose_data: 30,
+        lose_acks: 100,
+        double: 50,
+        reorder: 50,
+        delay: Duration::from_millis(1),
+        zero_window: false,
+    },
+    ways: BOTH,
+    seen: |counts| counts.lost_data + counts.doubled + counts.reordered,
+    lasts: None,
+    busy: false,
+};
+
+#[tokio::test]
+async fn a_call_with_the_far_end_alone_survives_everything() -> Result<()> {
+    ALONE.strikes().await
+}
+
+#[tokio::test]
+async fn a_call_with_the_far_end_alone_survives_everything_on_a_busy_machine() -> Result<()> {
+    Trouble { busy: true, seed: 0xb5ee0007, ..ALONE }.strikes().await
 }
