@@ -163,7 +163,7 @@ impl Soak<'_> {
         let session = self.network().invite(devices, devices)?;
         let shape = Shape { salt, long: [20, 200, u64::MAX][dice.below(3) as usize] };
         // How many messages the sender has written; the sinks of those that stay must see as many.
-        let (sent, ended) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (sent, ended, absent) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
         thread::scope(|scope| {
             let (sender, _) = sip_client::bind(Side::Near, &session.sender.path, &session.sender.own)?;
             let mut sinks = Vec::new();
@@ -174,13 +174,15 @@ impl Soak<'_> {
                 let leaves_at = leaves.then(|| dice.below(3_000));
                 self.tally.late.fetch_add(late.into(), Ordering::Relaxed);
                 self.tally.left.fetch_add(leaves.into(), Ordering::Relaxed);
-                let (sent, ended) = (&sent, &ended);
+                let (sent, ended, absent) = (&sent, &ended, &absent);
+                absent.fetch_add(late.into(), Ordering::Relaxed);
                 let bind = || sip_client::bind(Side::Far, &invited.path, &invited.own);
                 // Who is in time is there before the first message.
                 let bound = if late { None } else { Some(bind()?) };
                 sinks.push(scope.spawn(move || -> Result<Option<Sink>> {
                     thread::sleep(wait);
                     let (end, early) = bound.map_or_else(|| bind(), Ok)?;
+                    absent.fetch_sub(late.into(), Ordering::Relaxed);
                     let mut sink = Sink::new(end, early, shape, leaves_at);
                     let outcome = sink.run(sent, ended).with_context(|| format!("receiver {nth}"));
                     self.tally.copies.fetch_add(sink.messages, Ordering::Relaxed);
@@ -192,7 +194,7 @@ impl Soak<'_> {
             let life = Duration::from_millis(500 + dice.below(8_000));
             let over = || self.stop.load(Ordering::Relaxed);
             let depth = [1, 1, 2, 3][dice.below(4) as usize];
-            let talked = talk::talk(sender, shape, dice, depth, life, &sent, over);
+            let talked = talk::talk(sender, shape, dice, depth, life, [&sent, &absent], over);
             self.tally.messages.fetch_add(sent.load(Ordering::Relaxed), Ordering::Relaxed);
             ended.store(true, Ordering::Release);
             // All connections live until everybody has everything and the session has ended.

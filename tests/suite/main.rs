@@ -5,6 +5,7 @@ mod a_device_that_answers_late_misses_nothing;
 mod a_flood_stays_at_the_guard;
 mod a_group_session_goes_on_for_a_lost_client;
 mod a_lost_client_may_leave_others_behind;
+mod a_killed_pf_ends_every_connection;
 mod a_million_messages_stay_in_the_kernel;
 mod a_proxied_session_needs_no_memory;
 mod a_proxy_keeps_to_the_rules_of_sip;

@@ -11,6 +11,7 @@ mod memory;
 mod selfcheck;
 mod source;
 
+pub(crate) use datapath::keep;
 pub use datapath::{
     Datapath, DatapathCounts, DatapathSettings, FastPathError, LegError, LegPlan, RegisterError, Registered,
     Way,

@@ -16,6 +16,8 @@ use crate::{
 
 /// The longest wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Frames that are sent while a device is not yet there: `pf` keeps 4,096 at most for it.
+const AHEAD: u64 = 2_000;
 /// How often a receiver looks at the clock while nothing comes.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -148,19 +150,23 @@ impl Input {
     }
 }
 
-/// Sends messages for a while, `depth` at a time; counts those sent. Gives the connection back when all are answered.
+/// Sends messages for a while, `depth` at a time; counts those sent, and holds back while devices are absent. Gives the connection back when all are answered.
 pub(super) fn talk(
     end: End,
     shape: Shape,
     dice: &mut Dice,
     depth: u64,
     life: Duration,
-    sent: &AtomicU64,
+    [sent, absent]: [&AtomicU64; 2],
     over: impl Fn() -> bool,
 ) -> Result<End> {
     let mut input = Input::new(&end.stream, Vec::new())?;
-    let begin = Instant::now();
+    let (begin, mut frames) = (Instant::now(), 0);
     while begin.elapsed() < life && !over() {
+        if frames > AHEAD && absent.load(Ordering::Relaxed) > 0 {
+            std::thread::sleep(LOOK / 10);
+            continue;
+        }
         let mut out = Vec::new();
         let mut wanted = 0;
         for _ in 0..=dice.below(depth) {
@@ -174,6 +180,7 @@ pub(super) fn talk(
             }
         }
         (&end.stream).write_all(&out).context("sending")?;
+        frames += wanted;
         answered(&mut input, wanted).context("the sender")?;
         if dice.below(200) == 0 {
             std::thread::sleep(Duration::from_millis(dice.below(300)));
