@@ -18,7 +18,7 @@ use crate::{
 
 fn hello(number: usize) -> Outgoing {
     let text = format!("message {number} {}", "x".repeat(number * 53 % 900));
-    Outgoing { explicit_end: number % 2 == 0, ..Outgoing::chat(Scene::ALICE, Scene::BOB, &text) }
+    Outgoing { explicit_end: number.is_multiple_of(2), ..Outgoing::chat(Scene::ALICE, Scene::BOB, &text) }
 }
 
 /// The originator talks, three messages at a time, until it is told to stop.

@@ -29,7 +29,9 @@ async fn chat(ipv6: bool, sender: bool, pf: bool, wire: bool) -> Result<()> {
     };
     let network = scene.network()?;
     for (name, on) in [("UE-A", sender), ("pf", pf)] {
-        if !on && !(wire && name == "UE-A") {
+        // A link that is a wire has none.
+        let has = !wire || name == "pf";
+        if has && !on {
             for what in Offload::ALL {
                 network.offload(name, what, false)?;
             }
