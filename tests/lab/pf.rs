@@ -354,7 +354,7 @@ impl Drop for Pf {
 }
 
 /// The `pf` to test: `PF_BIN`, else the one beside the running test.
-fn binary() -> Result<PathBuf> {
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("PF_BIN") {
         let path = PathBuf::from(path);
         if path.is_file() {

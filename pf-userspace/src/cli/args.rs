@@ -41,6 +41,9 @@ Examples:
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Hold the kernel programs for a moment when `pf run`, which starts it, has died
+    #[command(hide = true)]
+    KeepAttached,
     /// Check a configuration file and explain every fault
     #[command(after_help = "\
 Prints each error and warning with its line and how to mend it. The exit status is 0 if `pf run` would accept

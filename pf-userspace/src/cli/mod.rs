@@ -24,6 +24,7 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.command {
         Command::Run { config } => crate::run::run(&config),
+        Command::KeepAttached => return crate::fastpath::keep(),
         Command::Check { file } => return check::check(&file),
         Command::Config { reference: _ } => print(&config::reference::markdown()),
         Command::Sessions(view) => ask(Query::Sessions, &view),

@@ -14,6 +14,7 @@ mod source;
 mod statistics;
 mod tables;
 
+pub(crate) use datapath::keep;
 pub use datapath::{
     Datapath, DatapathCounts, DatapathSettings, FastPathError, LegError, LegPlan, RegisterError, Registered,
     Way,

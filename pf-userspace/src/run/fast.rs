@@ -31,7 +31,8 @@ pub(super) fn load(config: &Config) -> anyhow::Result<(Option<Datapath>, FastPat
             format!("it serves one MSRP worker, and there are {}", config.msrp.workers)
         }
         model::FastPath::Auto | model::FastPath::Required => match Datapath::load(&settings(config)) {
-            Ok(path) => {
+            Ok(mut path) => {
+                path.outlive();
                 let (connections, log) = (config.datapath.connections, config.datapath.log);
                 tracing::info!(connections, log, "fast path: on, the kernel forwards what it can");
                 return Ok((Some(path), FastPath { wanted, missing: None }));

@@ -74,8 +74,8 @@ pub struct Scene {
     pub devices: Vec<Ue>,
     /// The product.
     pub pf: Pf,
-    // Holds the namespaces.
-    _network: Option<Network>,
+    /// Holds the namespaces.
+    network: Option<Network>,
 }
 
 impl Scene {
@@ -139,7 +139,12 @@ impl Scene {
             let proxy = pf.sip_address(options.transport, home.ip)?;
             devices.push(Ue::start(name, &place(name, number)?, device, proxy, &trace)?);
         }
-        Ok(Scene { trace, far, devices, pf, _network: options.network })
+        Ok(Scene { trace, far, devices, pf, network: options.network })
+    }
+
+    /// The network, where the actors have one.
+    pub fn network(&self) -> Result<&Network> {
+        self.network.as_ref().context("a scene on loopback")
     }
 
     /// The originator.

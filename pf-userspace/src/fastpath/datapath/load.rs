@@ -76,6 +76,8 @@ pub(super) fn load(settings: &DatapathSettings) -> Result<Datapath, FastPathErro
     let shared = SharedMap::new(&ebpf)?;
     let mut datapath = Datapath {
         links: Default::default(),
+        keepers: Vec::new(),
+        outlive: false,
         log,
         shared,
         ebpf,

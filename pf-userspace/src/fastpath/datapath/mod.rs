@@ -5,6 +5,7 @@
 mod counts;
 mod error;
 mod interface;
+mod keeper;
 mod legs;
 mod load;
 mod log;
@@ -31,6 +32,8 @@ pub use legs::LegPlan;
 pub use register::Registered;
 
 use super::{ProgramInfo, Tables};
+
+pub(crate) use keeper::keep;
 
 /// How large the datapath is. All of it is taken when it is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,9 @@ pub enum Way {
 pub struct Datapath {
     // Before the programs: links go first.
     links: BTreeMap<u32, [FdLink; 2]>,
+    /// Second holders of links, where `outlive` says so.
+    keepers: Vec<keeper::Keeper>,
+    outlive: bool,
     log: RingBuf<aya::maps::MapData>,
     shared: shared::SharedMap,
     ebpf: Ebpf,
@@ -203,6 +209,12 @@ impl Datapath {
     #[doc(hidden)]
     pub fn judge(&mut self, way: Way, frame: &[u8]) -> io::Result<(i32, Vec<u8>)> {
         load::judge(&mut self.ebpf, way, frame)
+    }
+
+    /// From now on the programs stay attached for a moment when this process dies, so that peers understand the ends
+    /// of their connections. For the `pf` binary only, which knows how to.
+    pub fn outlive(&mut self) {
+        self.outlive = true;
     }
 
     /// The numbers of the interfaces that the programs are attached to.
