@@ -186,7 +186,7 @@ impl Session {
     pub fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
         match event {
             Event::Media(event) => self.media(cx, event),
-            Event::Sip(SipEvent::Ack { tx, request }) => self.ack_received(cx, tx, &request),
+            Event::Sip(SipEvent::Ack { tx, request, .. }) => self.ack_received(cx, tx, &request),
             Event::Sip(SipEvent::AckMissing { tx }) => self.ack_missing(cx, tx),
             Event::Sip(SipEvent::Cancelled { tx, request }) => self.cancel_received(cx, tx, &request),
             Event::Sip(SipEvent::FlowClosed { .. }) => {}
@@ -315,6 +315,11 @@ impl Session {
             Method::Refer => self.pass(cx, no, tx, request, PassMethod::Refer),
             Method::Options => cx.respond(tx, capabilities(self.legs[no].response(200, &cx.config.product))),
             Method::Prack => self.prack_received(cx, no, tx, request),
+            Method::Other(_) => {
+                // A user agent passes on nothing that it does not understand (RFC 3261 section 8.2.1).
+                let response = self.legs[no].response(501, &cx.config.product).with("Allow", ALLOW);
+                cx.respond(tx, response);
+            }
             Method::Ack | Method::Cancel | Method::Publish | Method::Register | Method::Subscribe => {
                 let response = self.legs[no].response(405, &cx.config.product).with("Allow", ALLOW);
                 cx.respond(tx, response);

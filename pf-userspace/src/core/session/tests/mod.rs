@@ -236,7 +236,7 @@ impl World {
     /// UE-A's ACK (or another peer's) for a 2xx.
     fn ack(&mut self, tx: ServerTx, ua: &Ua) {
         let request = ua.ack();
-        self.event(Event::Sip(SipEvent::Ack { tx: Some(tx), request }));
+        self.event(Event::Sip(SipEvent::Ack { tx: Some(tx), from: peer(CORE), request }));
     }
 
     fn cancel(&mut self, tx: ServerTx, reason: Option<&str>) {
