@@ -11,7 +11,7 @@ use lab::{
 use crate::sessions_nobody_needs_pf_for_are_proxied::proxied;
 
 /// A request inside the dialog that `answer` has made, from who sent `invite`.
-fn inside(invite: &Message, answer: &Message, method: &str, cseq: u32) -> Result<Message> {
+pub(crate) fn inside(invite: &Message, answer: &Message, method: &str, cseq: u32) -> Result<Message> {
     let mut message = Message::request(method, uri(answer.required("Contact")?)).with("Max-Forwards", "70");
     let mut routes: Vec<&str> = answer.all("Record-Route").into_iter().flat_map(split_list).collect();
     routes.reverse();
@@ -25,7 +25,7 @@ fn inside(invite: &Message, answer: &Message, method: &str, cseq: u32) -> Result
         .with("CSeq", format!("{cseq} {method}")))
 }
 
-fn with_via(mut message: Message, from: &lab::sip::Agent) -> Message {
+pub(crate) fn with_via(mut message: Message, from: &lab::sip::Agent) -> Message {
     let via = format!("SIP/2.0/UDP {};rport;branch=z9hG4bK{}", from.local(), lab::token(8));
     message.headers.insert(0, ("Via".to_owned(), via));
     message
@@ -255,176 +255,6 @@ async fn the_checks_hold_for_a_proxy_as_well() -> Result<()> {
         let warning = refusal.required("Warning")?;
         assert!(warning.ends_with(&format!("\"{text}\"")), "{warning}");
         scene.far.agent.no_request(QUIET).await?;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn methods_that_pf_has_never_heard_of_pass_inside_the_dialog_and_nowhere_else() -> Result<()> {
-    let strange = ["FLY", "invite", "!interesting-Method0123456789_*+`.%indeed'~"];
-    for transport in [Transport::Udp, Transport::Tcp] {
-        let scene = proxied(transport).await?;
-        let (mut a, mut far) = scene.call().await?;
-        for method in strange {
-            let (mut from, mut to) = (&mut a, &mut far);
-            for _ in 0..2 {
-                let mut request = from.dialog.request(method).with("X-Height", "10,000 m");
-                request.set_body("text/plain", b"as it is".to_vec());
-                let mut tx = from.dialog.send(request.clone()).await?;
-                let got = to.dialog.expect(method, SOON).await?;
-                assert_eq!(got.message.all("Via").len(), 2, "through pf");
-                assert_eq!(got.message.header("X-Height"), Some("10,000 m"));
-                assert_eq!((got.message.uri(), &got.message.body), (request.uri(), &request.body));
-                got.respond(got.reply(299, "Flown").with("X-Also", "kept")).await?;
-                let answer = tx.last(SOON).await?;
-                assert_eq!((answer.code(), answer.header("X-Also")), (299, Some("kept")), "{method}");
-                (from, to) = (to, from);
-            }
-        }
-        // Without a dialog that pf is on the path of it is no proxy.
-        let pf = scene.pf.sip_address(transport, Place::loopback(1).ip)?;
-        for method in strange {
-            for route in [None, Some(format!("<sip:{pf};lr>"))] {
-                let mut stray = Message::request(method, &far.dialog.target)
-                    .with("From", a.dialog.local.clone())
-                    .with("To", a.dialog.remote.clone())
-                    .with("Call-ID", a.dialog.call_id.clone())
-                    .with("CSeq", format!("90 {method}"));
-                if let Some(route) = route {
-                    stray = stray.with("Route", route);
-                }
-                let refusal = scene.a().agent.send_over(stray, transport, pf).await?.last(SOON).await?;
-                assert_eq!(refusal.code(), 501, "{method}");
-                ensure!(refusal.required("Allow")?.contains("INVITE"));
-            }
-        }
-        far.dialog.next_request(QUIET).await.err().context("it went on")?;
-        let (bye, done) = tokio::join!(far.hung_up(), a.hang_up());
-        bye?;
-        done?;
-        scene.verify()?;
-    }
-    // A back-to-back user agent understands what it passes on.
-    let scene = Scene::with(&["UE-A"]).await?;
-    let (mut a, mut far) = scene.call().await?;
-    for method in strange {
-        let request = a.dialog.request(method);
-        let refusal = a.dialog.send(request).await?.last(SOON).await?;
-        assert_eq!(refusal.code(), 501, "{method}");
-        ensure!(refusal.required("Allow")?.contains("UPDATE"));
-    }
-    far.dialog.next_request(QUIET).await.err().context("it went on")?;
-    scene.verify()
-}
-
-#[tokio::test]
-async fn what_is_for_the_core_alone_crosses_its_edge_in_no_request_and_no_ack() -> Result<()> {
-    let scene = proxied(Transport::Udp).await?;
-    let pf = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
-    let claims = [
-        ("P-Asserted-Identity", "<sip:president@example.org>"),
-        ("P-Asserted-Service", "urn:urn-7:3gpp-service.ims.icsi.other"),
-        ("P-Charging-Vector", "icid-value=1"),
-        ("P-Access-Network-Info", "IEEE-802.11"),
-        ("History-Info", "<sip:x@y>;index=1"),
-        ("Proxy-Authorization", "Digest username=\"alice\", realm=\"example.org\", nonce=\"n\""),
-    ];
-    let mut calling = scene.a().invite(Scene::BOB).await?;
-    let invite = calling.invite().clone();
-    let far = scene.far.invited(SOON).await?.accept().await?;
-    let answer = calling.last(SOON).await?;
-    // UE-A says all that in the ACK of the 200.
-    let mut ack = with_via(inside(&invite, &answer, "ACK", invite.cseq())?, &scene.a().agent);
-    claims.iter().for_each(|(name, value)| ack.headers.push((name.to_string(), value.to_string())));
-    ack.headers.push(("X-Own".to_owned(), "passes".to_owned()));
-    scene.a().agent.send_raw(&ack, pf).await?;
-    lab::wait::until(SOON, "ACK at FAR", || !scene.trace.sip("pf", "FAR", "ACK").is_empty()).await?;
-    let octets = scene.trace.sip("pf", "FAR", "ACK")[0].octets.clone();
-    let text = String::from_utf8_lossy(&octets);
-    ensure!(text.contains("X-Own: passes\r\n"), "{text}");
-    for (name, _) in claims {
-        ensure!(!text.contains(name), "{name} in {text}");
-    }
-    // And in a request.
-    let mut far = far;
-    let mut info = inside(&invite, &answer, "INFO", invite.cseq() + 1)?;
-    claims.iter().for_each(|(name, value)| info.headers.push((name.to_string(), value.to_string())));
-    let mut tx = scene.a().agent.send(info, pf).await?;
-    let got = far.dialog.expect("INFO", SOON).await?;
-    for (name, _) in claims {
-        assert_eq!(got.message.header(name), None, "{name}");
-    }
-    got.answer(200, "OK").await?;
-    assert_eq!(tx.last(SOON).await?.code(), 200);
-    // The other way the core asserts an identity to a device, but for who wants it hidden, and its charging to nobody.
-    for (privacy, told) in [("none", Some("<sip:bob@far.example.net>")), ("id", None)] {
-        let info = far
-            .dialog
-            .request("INFO")
-            .with("P-Asserted-Identity", "<sip:bob@far.example.net>")
-            .with("Privacy", privacy)
-            .with("P-Charging-Vector", "icid-value=2");
-        let _tx = far.dialog.send(info).await?;
-        let came = || {
-            let infos = scene.trace.sip("pf", "UE-A", "INFO");
-            infos.iter().find_map(|entry| {
-                let text = String::from_utf8_lossy(&entry.octets).into_owned();
-                text.contains(&format!("Privacy: {privacy}\r\n")).then_some(text)
-            })
-        };
-        lab::wait::until(SOON, "INFO at UE-A", || came().is_some()).await?;
-        let text = came().context("INFO at UE-A")?;
-        assert_eq!(text.contains("P-Asserted-Identity"), told.is_some(), "{text}");
-        ensure!(!text.contains("P-Charging-Vector"), "{text}");
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn an_invite_that_changes_to_tcp_for_its_size_is_recorded_there() -> Result<()> {
-    let scene = proxied(Transport::Udp).await?;
-    let offer = lab::sip::SdpOptions::setup("active");
-    for size in [10, 1400] {
-        let large = size > 1300;
-        let calling = scene
-            .a()
-            .invite_with(Scene::BOB, &offer, |invite| {
-                invite.headers.push(("X-Padding".to_owned(), "x".repeat(size)));
-            })
-            .await?;
-        let invited = scene.far.invited(SOON).await?;
-        let over = if large { Transport::Tcp } else { Transport::Udp };
-        assert_eq!(invited.request.peer.transport, over);
-        let recorded: Vec<String> = invited
-            .request
-            .message
-            .all("Record-Route")
-            .into_iter()
-            .flat_map(split_list)
-            .map(|route| uri(route).to_owned())
-            .collect();
-        assert_eq!(recorded.len(), if large { 2 } else { 1 }, "{recorded:?}");
-        for (route, transport) in recorded.iter().zip([over, Transport::Udp]) {
-            let (address, named) = lab::sip::host_port(route).context("a numeric address")?;
-            assert_eq!(address, scene.pf.sip_address(transport, Place::loopback(1).ip)?, "{route}");
-            assert_eq!(named.as_deref() == Some("tcp"), transport == Transport::Tcp, "{route}");
-        }
-        let mut far = invited.accept_with(&lab::sip::SdpOptions::setup("passive"), |_| {}).await?;
-        let mut a = calling.answered(SOON).await?;
-        lab::wait::until(SOON, "ACK at FAR", || !scene.trace.sip("pf", "FAR", "ACK").is_empty()).await?;
-        // What the far end asks comes by the transport that it heard pf on, and UE-A gets it by its own.
-        let info = far.dialog.request("INFO");
-        assert_eq!(far.dialog.next_hop()?.0, over);
-        let mut tx = far.dialog.send(info).await?;
-        let got = a.dialog.expect("INFO", SOON).await?;
-        assert_eq!(got.peer.transport, Transport::Udp);
-        assert_eq!(got.message.all("Route"), Vec::<&str>::new(), "pf is off the route, twice");
-        got.answer(200, "OK").await?;
-        assert_eq!(tx.last(SOON).await?.code(), 200);
-        let (bye, done) = tokio::join!(far.hung_up(), a.hang_up());
-        bye?;
-        done?;
-        scene.verify()?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::{
     policy::{media_path::media_path, preferences::PreferenceTable},
     proxy::{self, Proxy},
     registry::Registry,
+    room::give_back,
     session::{self, Context, Ids, Keys, Session},
     sip::{Dialog, Method, Request, Response},
     store::{OrderId, StoreCounters},
@@ -446,6 +447,17 @@ impl Index {
         self.dialogs.get(&(request.call_id().to_owned(), request.to_tag()?)).copied()
     }
 
+    /// A session is gone: tables that were large may get smaller.
+    fn give_back(&mut self) {
+        give_back(&mut self.dialogs);
+        give_back(&mut self.clients);
+        give_back(&mut self.servers);
+        give_back(&mut self.media);
+        give_back(&mut self.orders);
+        give_back(&mut self.users);
+        give_back(&mut self.entries);
+    }
+
     /// Puts a session's keys in the place of those it had; without an entry it is gone.
     fn replace(&mut self, id: u64, entry: Option<(Keys, Option<Time>)>) {
         if self.entries.get(&id) == entry.as_ref() {
@@ -477,7 +489,7 @@ impl Index {
                 }
             }
         }
-        let Some((keys, deadline)) = entry else { return };
+        let Some((keys, deadline)) = entry else { return self.give_back() };
         self.dialogs.extend(keys.dialogs.iter().map(|key| (key.clone(), id)));
         self.clients.extend(keys.clients.iter().map(|key| (*key, id)));
         self.servers.extend(keys.servers.iter().map(|key| (*key, id)));

@@ -23,6 +23,7 @@ use super::{
     Time,
     config::CoreConfig,
     event::{ClientTx, FlowId, Forward, NoAnswer, Peer, ServerTx, SipCommand},
+    room::give_back,
     session::{Context, Originator, check},
     sip::{Method, Request, Response},
     view::SessionView,
@@ -284,6 +285,7 @@ impl Proxy {
             passing.responses.clients().for_each(|client| {
                 self.clients.remove(&client);
             });
+            give_back(&mut self.clients);
         }
         session.into_iter().for_each(|id| self.settle(id));
     }
@@ -308,6 +310,8 @@ impl Proxy {
                 self.dialogs.remove(&key);
             }
         }
+        give_back(&mut self.armed);
+        give_back(&mut self.dialogs);
     }
 
     fn arm(&mut self, id: u64, deadline: Option<Time>, used: Option<Time>) {

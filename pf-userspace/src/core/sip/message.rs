@@ -199,6 +199,14 @@ pub fn long_form(compact: &str) -> Option<&'static str> {
     })
 }
 
+/// Which of several final responses to one request counts (RFC 3261 section 16.7 step 6), the lowest first: 6xx over
+/// all, then the lowest class; in it what helps the client to try again.
+pub fn rank(status: u16) -> (u16, u16, u16) {
+    let class = if status >= 600 { 0 } else { status / 100 };
+    let helpful = u16::from(!matches!(status, 401 | 407 | 415 | 420 | 484));
+    (class, helpful, status)
+}
+
 /// The usual reason phrase of a status code.
 pub fn reason_phrase(status: u16) -> &'static str {
     match status {

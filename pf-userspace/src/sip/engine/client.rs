@@ -11,6 +11,7 @@ use super::{Engine, Forwarded, Opened, Owner, Route, Way, tag_of, timers::Deadli
 use crate::{
     core::{
         event::{ClientTx, NoAnswer, Peer, SipEvent},
+        room::give_back,
         sip::{Method, Request, Response},
     },
     sip::{via::Via, write},
@@ -204,6 +205,9 @@ impl Engine {
             self.client_txs.remove(&tx);
         }
         self.leave_flow(client.way, id);
+        give_back(&mut self.clients);
+        give_back(&mut self.client_txs);
+        give_back(&mut self.branches);
     }
 
     fn leave_flow(&mut self, way: Option<Way>, id: ClientId) {

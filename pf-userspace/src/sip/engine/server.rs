@@ -11,6 +11,7 @@ use super::{Engine, Owner, Way, ack::AckKey, stamp, tag_of, timers::Deadlines};
 use crate::{
     core::{
         event::{Peer, ServerTx, SipEvent},
+        room::give_back,
         sip::{Headers, Method, Request, Response},
     },
     sip::{via::Via, write},
@@ -396,6 +397,10 @@ impl Engine {
         for success in &server.successes {
             self.acks.remove(&success.key);
         }
+        give_back(&mut self.servers);
+        give_back(&mut self.server_keys);
+        give_back(&mut self.merge_keys);
+        give_back(&mut self.acks);
     }
 }
 

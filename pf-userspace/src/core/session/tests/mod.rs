@@ -6,6 +6,7 @@ mod bye;
 mod cancel;
 mod connection_loss;
 mod delivery;
+mod early_update;
 mod interworking;
 mod invitation;
 mod iwf;
