@@ -11,7 +11,7 @@ use lab::{
 use crate::sessions_nobody_needs_pf_for_are_proxied::proxied;
 
 /// A request inside the dialog that `answer` has made, from who sent `invite`.
-fn inside(invite: &Message, answer: &Message, method: &str, cseq: u32) -> Result<Message> {
+pub(crate) fn inside(invite: &Message, answer: &Message, method: &str, cseq: u32) -> Result<Message> {
     let mut message = Message::request(method, uri(answer.required("Contact")?)).with("Max-Forwards", "70");
     let mut routes: Vec<&str> = answer.all("Record-Route").into_iter().flat_map(split_list).collect();
     routes.reverse();
@@ -25,7 +25,7 @@ fn inside(invite: &Message, answer: &Message, method: &str, cseq: u32) -> Result
         .with("CSeq", format!("{cseq} {method}")))
 }
 
-fn with_via(mut message: Message, from: &lab::sip::Agent) -> Message {
+pub(crate) fn with_via(mut message: Message, from: &lab::sip::Agent) -> Message {
     let via = format!("SIP/2.0/UDP {};rport;branch=z9hG4bK{}", from.local(), lab::token(8));
     message.headers.insert(0, ("Via".to_owned(), via));
     message

@@ -101,7 +101,17 @@ async fn both_ends_share_one_dialog_and_one_msrp_session() -> Result<()> {
 async fn the_requests_of_the_dialog_come_through_pf_from_both_ends() -> Result<()> {
     for transport in [Transport::Udp, Transport::Tcp] {
         let scene = proxied(transport).await?;
-        let (mut a, mut far) = scene.call().await?;
+        let calling = scene
+            .a()
+            .invite_with(Scene::BOB, &SdpOptions::setup("active"), |invite| {
+                // Not so large that it would change to TCP.
+                ["Accept-Contact", "Allow", "User-Agent"].iter().for_each(|name| invite.remove(name));
+            })
+            .await?;
+        let invited = scene.far.invited(SOON).await?;
+        assert_eq!(invited.request.peer.transport, Transport::Udp);
+        let mut far = invited.accept().await?;
+        let mut a = calling.answered(SOON).await?;
         let recorded = routes(&far.invite);
         assert_eq!(recorded, routes(&a.answer), "the 200 carries them back");
         // Where two transports meet there are two, the one for the far end on top.

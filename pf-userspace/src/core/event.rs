@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    sip::{Request, Response},
+    sip::{Header, Request, Response},
     store::{Order, Outcome},
 };
 
@@ -75,6 +75,8 @@ pub enum SipEvent {
     Ack {
         /// The INVITE's server transaction.
         tx: Option<ServerTx>,
+        /// Where it came from.
+        from: Peer,
         /// The ACK itself (its body may be the SDP answer).
         request: Request,
     },
@@ -208,6 +210,8 @@ pub enum Forward {
         hop: Hop,
         /// As for the ACK.
         mark: String,
+        /// Our Record-Routes, where they depend on how it goes.
+        recorded: Option<Recorded>,
     },
     /// A response, our own Via taken off: nothing is added to it, and a 2xx to an INVITE is never sent again by the
     /// shell (RFC 6026 section 7.1).
@@ -217,6 +221,28 @@ pub enum Forward {
         /// The response.
         response: Response,
     },
+}
+
+/// Record-Routes for a request whose hop names UDP: for its size it may go over TCP all the same (RFC 3261 section
+/// 18.1.1), and then who gets it shall find us there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// How many Record-Route fields of the request, from the top, are ours and name UDP's way.
+    pub ours: usize,
+    /// The values in their place where it goes over a connection.
+    pub over_stream: Vec<String>,
+}
+
+impl Recorded {
+    /// Puts those in their place.
+    pub fn switch(&self, request: &mut Request) {
+        let headers = &mut request.headers.0;
+        let Some(at) = headers.iter().position(|header| header.is("Record-Route")) else { return };
+        let end = at.saturating_add(self.ours).min(headers.len());
+        let name = || "Record-Route".to_owned();
+        let fields = self.over_stream.iter().map(|value| Header { name: name(), value: value.clone() });
+        headers.splice(at..end, fields);
+    }
 }
 
 /// One MSRP m-line of one CPM session: the unit that a media worker owns.

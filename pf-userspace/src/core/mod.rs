@@ -19,6 +19,7 @@ pub mod media;
 pub mod policy;
 pub mod proxy;
 pub mod registry;
+pub(crate) mod room;
 pub mod sdp;
 pub mod session;
 pub mod shard;

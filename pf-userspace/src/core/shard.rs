@@ -11,6 +11,7 @@ use super::{
     policy::{media_path::media_path, preferences::PreferenceTable},
     proxy::{self, Proxy},
     registry::Registry,
+    room::give_back,
     session::{self, Context, Ids, Keys, Session},
     sip::{Dialog, Method, Request, Response},
     store::{OrderId, StoreCounters},
@@ -221,7 +222,7 @@ impl Shard {
             Err(event) => *event,
         };
         let session = match &event {
-            SipEvent::Ack { tx, request } => {
+            SipEvent::Ack { tx, request, .. } => {
                 let by_tx = tx.and_then(|tx| self.index.servers.get(&tx).copied());
                 by_tx.or_else(|| self.index.dialog(request))
             }
@@ -251,10 +252,10 @@ impl Shard {
     /// What belongs to a request or a dialog that we are a proxy for is handled, anything else given back.
     fn forwarded(&mut self, now: Time, event: SipEvent) -> Result<Vec<Command>, Box<SipEvent>> {
         match event {
-            SipEvent::Ack { tx: None, request }
+            SipEvent::Ack { tx: None, from, request }
                 if self.index.dialog(&request).is_none() && proxy::is_inside(&self.config, &request) =>
             {
-                Ok(self.proxied(now, |proxy, cx| proxy.ack(cx, &request)))
+                Ok(self.proxied(now, |proxy, cx| proxy.ack(cx, &from, &request)))
             }
             SipEvent::Cancelled { tx, request } if self.proxy.has_server(tx) => {
                 Ok(self.proxied(now, |proxy, cx| proxy.cancelled(cx, tx, &request)))
@@ -282,6 +283,13 @@ impl Shard {
 
     /// A request that belongs to no dialog of ours.
     fn request(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
+        if matches!(request.method, Method::Other(_)) {
+            // The method is looked at before anything else (RFC 3261 section 8.2.1).
+            return self.answer(now, |cx| {
+                let response = cx.refusal(request, 501).with("Allow", Method::known());
+                cx.respond(tx, response);
+            });
+        }
         if request.to_tag().is_some() {
             return self.answer(now, |cx| cx.refuse(tx, request, 481));
         }
@@ -290,9 +298,13 @@ impl Shard {
             Method::Options => self.answer(now, |cx| session::options(cx, tx, request)),
             Method::Register => self.register(now, tx, from, request),
             // They belong into a dialog.
-            Method::Ack | Method::Bye | Method::Cancel | Method::Notify | Method::Prack | Method::Update => {
-                self.answer(now, |cx| cx.refuse(tx, request, 481))
-            }
+            Method::Ack
+            | Method::Bye
+            | Method::Cancel
+            | Method::Notify
+            | Method::Other(_)
+            | Method::Prack
+            | Method::Update => self.answer(now, |cx| cx.refuse(tx, request, 481)),
             Method::Info | Method::Message | Method::Publish | Method::Refer | Method::Subscribe => self
                 .answer(now, |cx| {
                     let response = cx.refusal(request, 405).with("Allow", ALLOW);
@@ -435,6 +447,17 @@ impl Index {
         self.dialogs.get(&(request.call_id().to_owned(), request.to_tag()?)).copied()
     }
 
+    /// A session is gone: tables that were large may get smaller.
+    fn give_back(&mut self) {
+        give_back(&mut self.dialogs);
+        give_back(&mut self.clients);
+        give_back(&mut self.servers);
+        give_back(&mut self.media);
+        give_back(&mut self.orders);
+        give_back(&mut self.users);
+        give_back(&mut self.entries);
+    }
+
     /// Puts a session's keys in the place of those it had; without an entry it is gone.
     fn replace(&mut self, id: u64, entry: Option<(Keys, Option<Time>)>) {
         if self.entries.get(&id) == entry.as_ref() {
@@ -466,7 +489,7 @@ impl Index {
                 }
             }
         }
-        let Some((keys, deadline)) = entry else { return };
+        let Some((keys, deadline)) = entry else { return self.give_back() };
         self.dialogs.extend(keys.dialogs.iter().map(|key| (key.clone(), id)));
         self.clients.extend(keys.clients.iter().map(|key| (*key, id)));
         self.servers.extend(keys.servers.iter().map(|key| (*key, id)));

@@ -33,7 +33,7 @@ pub use self::{
     stats::SipStats,
 };
 use self::{
-    engine::{Engine, Outgoing, Settings, Way},
+    engine::{Engine, Forwarded, Outgoing, Settings, Way},
     outbox::Outbox,
     preparse::{Message, Refusal},
     stats::Counters,
@@ -134,8 +134,8 @@ impl SipShell {
             }
             SipCommand::Cancel { tx, reason } => inner.engine(|engine, now| engine.cancel(now, tx, reason)),
             SipCommand::Forward(Forward::Ack { request, hop, mark }) => inner.forward_ack(request, hop, mark),
-            SipCommand::Forward(Forward::Request { tx, request, hop, mark }) => {
-                inner.request(tx, request, hop, Some(mark));
+            SipCommand::Forward(Forward::Request { tx, request, hop, mark, recorded }) => {
+                inner.request(tx, request, hop, Some(Forwarded { mark: mark.into(), recorded }));
             }
             SipCommand::Forward(Forward::Response { tx, response }) => {
                 inner.engine(|engine, now| engine.forward(now, tx, response));

@@ -99,7 +99,7 @@ impl Head {
             }
             match status {
                 400 => response.reason = format!("{} ({why})", reason_phrase(400)),
-                501 => response.headers.push("Allow", allow()),
+                501 => response.headers.push("Allow", Method::known()),
                 _ => {}
             }
             response
@@ -179,14 +179,17 @@ impl Head {
         {
             return Err((400, "Request-URI"));
         }
-        let method = token.parse().map_err(|_| (501, "method"))?;
+        let method: Method = token.parse().map_err(|_| (501, "method"))?;
+        // Inside a dialog it may be for somebody whom we are a proxy for: the core knows.
+        let inside = headers
+            .get("To")
+            .and_then(|to| NameAddr::parse(to).ok())
+            .is_some_and(|to| to.param("tag").is_some());
+        if matches!(method, Method::Other(_)) && !inside {
+            return Err((501, "method"));
+        }
         Ok((method, uri.to_owned()))
     }
-}
-
-/// The value of Allow: every method that `pf` knows.
-pub(crate) fn allow() -> String {
-    Method::ALL.map(Method::as_str).join(", ")
 }
 
 /// Reads a datagram: one message, its body the rest or as long as Content-Length says. `Ok(None)`: a keep-alive.

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Inner,
-    engine::{Engine, Route},
+    engine::{Engine, Forwarded, Route},
     transport::resolve::{self, Host, Place},
     write,
 };
@@ -28,13 +28,19 @@ enum Routes {
 }
 
 impl Inner {
-    /// Sends a request; with a `mark` it is a forwarded one.
-    pub(super) fn request(self: &Arc<Inner>, tx: ClientTx, request: Request, hop: Hop, mark: Option<String>) {
+    /// Sends a request, of the core's own or a forwarded one.
+    pub(super) fn request(
+        self: &Arc<Inner>,
+        tx: ClientTx,
+        request: Request,
+        hop: Hop,
+        forwarded: Option<Forwarded>,
+    ) {
         let size = write::request_size(&request) + VIA_SIZE;
         let routes = self.routes(&hop, size);
         let pending = self.engine(|engine, now| {
-            let id = match &mark {
-                Some(mark) => engine.start_forwarded(now, tx, request, mark),
+            let id = match forwarded {
+                Some(forwarded) => engine.start_forwarded(now, tx, request, forwarded),
                 None => engine.start(now, tx, request),
             };
             match routes {

@@ -344,7 +344,7 @@ async fn trap_13_a_repeated_ack_for_others_is_not_swallowed() {
     for _ in 0..2 {
         peer.send(incoming("ACK", "proxied", &peer.via("1"), "Route: <sip:pf;lr>\r\n")).await;
         match shell.event().await {
-            SipEvent::Ack { tx: None, request } => assert_eq!(request.call_id(), "proxied"),
+            SipEvent::Ack { tx: None, request, .. } => assert_eq!(request.call_id(), "proxied"),
             other => panic!("{other:?}"),
         }
     }

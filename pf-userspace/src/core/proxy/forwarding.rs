@@ -5,7 +5,7 @@ use hmac::Mac;
 
 use super::{route, route::Side, trust};
 use crate::core::{
-    event::{Hop, Peer},
+    event::{Hop, Peer, Recorded},
     mapped_contact::{base32, keyed},
     session::{Context, destination, next_hop},
     sip::{Header, Headers, Method, Request, Response, fields::split_list},
@@ -18,6 +18,8 @@ pub(super) struct Onward {
     pub(super) hop: Hop,
     /// The end of our branch.
     pub(super) mark: String,
+    /// Our Record-Routes if the transport changes on the way.
+    pub(super) recorded: Option<Recorded>,
 }
 
 /// An INVITE that makes a dialog (clause 8.2.2.1 step 5).
@@ -41,10 +43,10 @@ pub(super) fn first(
     }
     // b. We stay on the path.
     let caller = received.from_tag().unwrap_or_default();
-    route::record(cx.config, &mut request, &caller, from, &hop);
+    let recorded = route::record(cx.config, &mut request, &caller, from, &hop);
     let core = hop.uri != destination;
     trust::leave(cx.config, &mut request, from, core, asserted);
-    Ok(Onward { request, hop, mark })
+    Ok(Onward { request, hop, mark, recorded })
 }
 
 /// A request inside a dialog whose path we are on: where its Route leads (clause 8.2.2.5 step 3, RFC 3261 section 16.4).
@@ -63,22 +65,35 @@ pub(super) fn inside(
             Side::Caller => received.from_tag(),
             Side::Callee => received.to_tag(),
         };
-        route::record(cx.config, &mut onward.request, &caller.unwrap_or_default(), from, &onward.hop);
+        let caller = caller.unwrap_or_default();
+        onward.recorded = route::record(cx.config, &mut onward.request, &caller, from, &onward.hop);
     }
-    if side == Side::Caller {
-        trust::leave(cx.config, &mut onward.request, from, true, &[]);
-    }
+    leave(cx, from, side, &mut onward);
     Ok(onward)
+}
+
+/// What does not cross the edge of the trust domain: on the caller's side it is the device that speaks, on the other
+/// side the core, to the device where nobody is on the way any more.
+fn leave(cx: &Context<'_>, from: &Peer, side: Side, onward: &mut Onward) {
+    let last = route::routes(&onward.request.headers).is_empty();
+    let stranger = route::literal(&onward.hop.uri).is_some_and(|ip| !cx.config.trusted.contains(&ip));
+    let device = side == Side::Callee && last && stranger;
+    if device || side == Side::Caller {
+        trust::leave(cx.config, &mut onward.request, from, !device, &[]);
+    }
 }
 
 /// The same for an ACK, which changes nothing and is never answered.
 pub(super) fn ack(
     cx: &mut Context<'_>,
+    from: &Peer,
     received: &Request,
     side: Side,
     flow: Option<crate::core::event::FlowId>,
 ) -> Option<Onward> {
-    along(cx, received, side, flow).ok()
+    let mut onward = along(cx, received, side, flow).ok()?;
+    leave(cx, from, side, &mut onward);
+    Some(onward)
 }
 
 fn along(
@@ -94,7 +109,7 @@ fn along(
     let last = route::routes(&request.headers).is_empty();
     let uri = route::next(&mut request);
     let flow = flow.filter(|_| last && side == Side::Callee);
-    Ok(Onward { request, hop: Hop { uri, flow }, mark })
+    Ok(Onward { request, hop: Hop { uri, flow }, mark, recorded: None })
 }
 
 /// Loop and Proxy-Require (section 16.3 steps 4 and 5). Gives the mark of the request, which is what routing depends on

@@ -23,6 +23,7 @@ use super::{
     Time,
     config::CoreConfig,
     event::{ClientTx, FlowId, Forward, NoAnswer, Peer, ServerTx, SipCommand},
+    room::give_back,
     session::{Context, Originator, check},
     sip::{Method, Request, Response},
     view::SessionView,
@@ -120,10 +121,12 @@ impl Proxy {
     }
 
     /// The ACK of a 2xx goes from end to end.
-    pub(crate) fn ack(&mut self, cx: &mut Context<'_>, request: &Request) {
+    pub(crate) fn ack(&mut self, cx: &mut Context<'_>, from: &Peer, request: &Request) {
         let Some(side) = route::recorded(&cx.config.secret, request) else { return };
         let (session, _) = self.session_of(request, side);
-        if let Some(Onward { request, hop, mark }) = forwarding::ack(cx, request, side, self.flow(session)) {
+        if let Some(Onward { request, hop, mark, .. }) =
+            forwarding::ack(cx, from, request, side, self.flow(session))
+        {
             cx.sip(SipCommand::Forward(Forward::Ack { request, hop, mark }));
         }
     }
@@ -232,7 +235,7 @@ impl Proxy {
         tx: ServerTx,
         from: &Peer,
         received: &Request,
-        Onward { request, hop, mark }: Onward,
+        Onward { request, hop, mark, recorded }: Onward,
         (session, first, dialog): (Option<u64>, bool, Option<String>),
     ) {
         let client = cx.ids.client();
@@ -240,7 +243,7 @@ impl Proxy {
         let responses = Pending::new(cx.now, tx, received, trusted, &[client]);
         self.clients.insert(client, tx);
         self.pending.insert(tx, Passing { responses, session, first, dialog, told: Vec::new(), armed: None });
-        cx.sip(SipCommand::Forward(Forward::Request { tx: client, request, hop, mark }));
+        cx.sip(SipCommand::Forward(Forward::Request { tx: client, request, hop, mark, recorded }));
         self.settle_passing(tx);
     }
 
@@ -282,6 +285,7 @@ impl Proxy {
             passing.responses.clients().for_each(|client| {
                 self.clients.remove(&client);
             });
+            give_back(&mut self.clients);
         }
         session.into_iter().for_each(|id| self.settle(id));
     }
@@ -306,6 +310,8 @@ impl Proxy {
                 self.dialogs.remove(&key);
             }
         }
+        give_back(&mut self.armed);
+        give_back(&mut self.dialogs);
     }
 
     fn arm(&mut self, id: u64, deadline: Option<Time>, used: Option<Time>) {

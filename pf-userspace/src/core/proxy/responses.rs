@@ -8,7 +8,7 @@ use crate::core::{
     Time,
     event::{ClientTx, Forward, NoAnswer, ServerTx, SipCommand},
     session::Context,
-    sip::{Method, Request, Response},
+    sip::{Method, Request, Response, message::rank},
 };
 
 /// Timer C (section 16.6 step 11): more than three minutes.
@@ -279,11 +279,4 @@ impl Pending {
     fn forward(&self, cx: &mut Context<'_>, response: Response) {
         cx.sip(SipCommand::Forward(Forward::Response { tx: self.tx, response }));
     }
-}
-
-/// Which status is better: 6xx over all, then the lowest class; in it what helps the client to try again.
-fn rank(status: u16) -> (u16, u16, u16) {
-    let class = if status >= 600 { 0 } else { status / 100 };
-    let helpful = u16::from(!matches!(status, 401 | 407 | 415 | 420 | 484));
-    (class, helpful, status)
 }

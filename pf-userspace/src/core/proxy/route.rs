@@ -11,7 +11,7 @@ use hmac::Mac;
 
 use crate::core::{
     config::CoreConfig,
-    event::{Hop, Peer},
+    event::{Hop, Peer, Recorded, Transport},
     mapped_contact::{base32, keyed},
     session::{Reach, own_uri},
     sip::{Header, Headers, NameAddr, Request, Uri},
@@ -97,23 +97,34 @@ pub(crate) fn next(request: &mut Request) -> String {
 }
 
 /// Puts us on the path of the dialog: one Record-Route, or two where who is behind us is reached in another way than
-/// who is in front (RFC 5658), the one for what comes from behind on top.
-pub(crate) fn record(config: &CoreConfig, request: &mut Request, caller_tag: &str, from: &Peer, hop: &Hop) {
+/// who is in front (RFC 5658), the one for what comes from behind on top. Gives back what they are instead if the
+/// request changes to TCP for its size.
+pub(crate) fn record(
+    config: &CoreConfig,
+    request: &mut Request,
+    caller_tag: &str,
+    from: &Peer,
+    hop: &Hop,
+) -> Option<Recorded> {
     let user = token(&config.secret, request.call_id(), caller_tag);
-    let front = own_uri(config, &user, Reach::Peer(from));
-    let behind = match same_way(from, &hop.uri) {
-        true => front.clone(),
-        false => towards(config, &user, &hop.uri),
+    let transport = Reach::Uri(&hop.uri).transport();
+    let ours = |transport| {
+        let front = own_uri(config, &user, Reach::Peer(from));
+        let behind = match same_way(from, &hop.uri, transport) {
+            true => front.clone(),
+            false => towards(config, &user, &hop.uri, transport),
+        };
+        let one = behind == front;
+        [behind, front].into_iter().take(if one { 1 } else { 2 }).map(|uri| format!("<{uri};lr>"))
     };
-    let mut ours = vec![behind];
-    if ours[0] != front {
-        ours.push(front);
-    }
     let headers = &mut request.headers.0;
     let at = headers.iter().position(|h| h.is("Record-Route")).unwrap_or(0);
-    let fields =
-        ours.into_iter().map(|uri| Header { name: "Record-Route".to_owned(), value: format!("<{uri};lr>") });
+    let fields = ours(transport).map(|value| Header { name: "Record-Route".to_owned(), value });
     headers.splice(at..at, fields);
+    let may_switch =
+        transport == Transport::Udp && config.sip.iter().any(|address| address.transport == Transport::Tcp);
+    may_switch
+        .then(|| Recorded { ours: ours(transport).count(), over_stream: ours(Transport::Tcp).collect() })
 }
 
 /// Puts these Routes in the place of those of the request.
@@ -141,17 +152,16 @@ fn uri_of(route: &str) -> String {
 }
 
 /// Is what is behind us reached by the transport and address family that the request came by?
-fn same_way(from: &Peer, uri: &str) -> bool {
+fn same_way(from: &Peer, uri: &str, transport: Transport) -> bool {
     let family = literal(uri).is_none_or(|ip| ip.is_ipv4() == from.local.is_ipv4());
-    Reach::Uri(uri).transport() == from.transport && family
+    transport == from.transport && family
 }
 
-/// Our address for who is at `uri`, of its family.
-fn towards(config: &CoreConfig, user: &str, uri: &str) -> String {
-    let transport = Reach::Uri(uri).transport();
-    let fits = literal(uri).and_then(|ip| {
-        config.sip.iter().find(|a| a.transport == transport && a.bound.is_ipv4() == ip.is_ipv4())
-    });
+/// Our address for who is at `uri`, of its family where that is known.
+fn towards(config: &CoreConfig, user: &str, uri: &str, transport: Transport) -> String {
+    let ip = literal(uri);
+    let family = |bound: &IpAddr| ip.is_none_or(|ip| bound.is_ipv4() == ip.is_ipv4());
+    let fits = config.sip.iter().find(|a| a.transport == transport && family(&a.bound.ip()));
     match fits {
         Some(address) => {
             let local = Peer { transport, addr: address.bound, local: address.bound, flow: None };
@@ -161,6 +171,7 @@ fn towards(config: &CoreConfig, user: &str, uri: &str) -> String {
     }
 }
 
-fn literal(uri: &str) -> Option<IpAddr> {
+/// The address in a URI that has one instead of a name.
+pub(crate) fn literal(uri: &str) -> Option<IpAddr> {
     Uri::parse(uri).ok()?.host.parse().ok()
 }

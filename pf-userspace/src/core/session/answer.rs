@@ -234,7 +234,7 @@ impl Session {
         stray.flow = self.legs[no].dialog.flow;
         let (ack, hop) = stray.ack(stray.local_cseq);
         cx.sip(SipCommand::Ack { tx, request: ack, hop });
-        stray.local_cseq = self.used_before(tx, response, stray.local_cseq);
+        stray = self.counted_on(tx, response, stray);
         // Whatever it answers: nothing here depends on it.
         let (bye, hop) = stray.request(Method::Bye);
         let tx = cx.ids.client();

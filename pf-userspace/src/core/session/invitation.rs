@@ -219,6 +219,8 @@ fn begin(
         subscription: None,
         reliable: None,
         early: Vec::new(),
+        passing: std::collections::BTreeMap::new(),
+        referrer: None,
         ended_group: None,
     };
     session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);

@@ -118,7 +118,7 @@ impl Session {
             return false;
         }
         dialog.flow = first.dialog.flow;
-        dialog.local_cseq = self.used_before(tx, response, dialog.local_cseq);
+        dialog = self.counted_on(tx, response, dialog);
         let name = dialog.target.clone();
         let mut leg = Leg::new(LegRole::Far, name, String::new(), dialog, first.contact.clone());
         leg.iwf = true;

@@ -14,7 +14,7 @@
 //! - `bye`: 8.2.2.3; `connection_loss`: its step 4
 //! - `storing`: 8.5, the record of the session in the message store; `groups`: what is left of a group session
 //! - `timer`: 8.2.2.4 and RFC 4028
-//! - `modification`: 8.2.2.5; `forsaken`: whose asker has left
+//! - `modification`: 8.2.2.5; `early_update`: before there is a session; `forsaken`: whose asker has left
 //! - `participants`: 8.2.2.6
 //! - `passing`: other requests inside the dialog
 //!
@@ -27,6 +27,7 @@ mod connection_loss;
 mod context;
 mod delivery;
 mod early;
+mod early_update;
 mod forsaken;
 mod groups;
 mod interworking;
@@ -72,6 +73,7 @@ use self::{
     media::Stream,
     modification::Change,
     participants::Subscription,
+    passing::{Pass, PassMethod, Several},
     provisional::Reliable,
     storing::Storing,
 };
@@ -111,8 +113,12 @@ pub struct Session {
     subscription: Option<Subscription>,
     /// Reliable provisional responses to the originating device.
     reliable: Option<Reliable>,
-    /// Early dialogs with reliable provisional responses to INVITEs of ours.
+    /// Early dialogs of INVITEs of ours.
     early: Vec<Early>,
+    /// Requests of the originating device that several IWFs are asked.
+    passing: BTreeMap<ServerTx, Several>,
+    /// Whose REFER the originating device has taken last: its NOTIFYs go there.
+    referrer: Option<LegNo>,
     /// Its end as a group session, until the shard has taken note of it.
     ended_group: Option<EndedGroup>,
 }
@@ -145,22 +151,13 @@ enum Work {
     /// re-INVITE of the originating device without the streams of IWFs that have left (clause 8.2.2.3 step 3.a).
     GiveUp(Box<GivingUp>),
     /// A request inside the dialog on behalf of the other side.
-    Pass { asker: LegNo, tx: ServerTx, method: PassMethod },
+    Pass(Pass),
     /// PRACK for a provisional response.
     Prack,
     /// Session refresh (RFC 4028).
     Refresh { invite: bool },
     /// SUBSCRIBE for the participants.
     Subscribe,
-}
-
-/// Methods that are passed on inside a dialog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum PassMethod {
-    Info,
-    Message,
-    Notify,
-    Refer,
 }
 
 /// What a session is found by.
@@ -186,7 +183,7 @@ impl Session {
     pub fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
         match event {
             Event::Media(event) => self.media(cx, event),
-            Event::Sip(SipEvent::Ack { tx, request }) => self.ack_received(cx, tx, &request),
+            Event::Sip(SipEvent::Ack { tx, request, .. }) => self.ack_received(cx, tx, &request),
             Event::Sip(SipEvent::AckMissing { tx }) => self.ack_missing(cx, tx),
             Event::Sip(SipEvent::Cancelled { tx, request }) => self.cancel_received(cx, tx, &request),
             Event::Sip(SipEvent::FlowClosed { .. }) => {}
@@ -297,7 +294,7 @@ impl Session {
             return self.notified(cx, tx, request);
         }
         let Some(no) = self.leg_of(request) else { return cx.refuse(tx, request, 481) };
-        if let Err(error) = self.legs[no].dialog.receive(request) {
+        if let Err(error) = self.receive_in_dialog(no, request) {
             let status = match error {
                 DialogError::Contact | DialogError::Incomplete => 400,
                 DialogError::Order => 500,
@@ -315,6 +312,11 @@ impl Session {
             Method::Refer => self.pass(cx, no, tx, request, PassMethod::Refer),
             Method::Options => cx.respond(tx, capabilities(self.legs[no].response(200, &cx.config.product))),
             Method::Prack => self.prack_received(cx, no, tx, request),
+            Method::Other(_) => {
+                // A user agent passes on nothing that it does not understand (RFC 3261 section 8.2.1).
+                let response = self.legs[no].response(501, &cx.config.product).with("Allow", ALLOW);
+                cx.respond(tx, response);
+            }
             Method::Ack | Method::Cancel | Method::Publish | Method::Register | Method::Subscribe => {
                 let response = self.legs[no].response(405, &cx.config.product).with("Allow", ALLOW);
                 cx.respond(tx, response);
@@ -360,8 +362,8 @@ impl Session {
             Work::GiveUp(given) => self.given_up(cx, tx, leg, *given, response),
             Work::Invite(sent) => {
                 if response.is_success() {
-                    let dialog = &self.legs[leg].dialog;
-                    self.legs[leg].dialog.local_cseq = self.used_before(tx, response, dialog.local_cseq);
+                    let dialog = self.legs[leg].dialog.clone();
+                    self.legs[leg].dialog = self.counted_on(tx, response, dialog);
                     let until = cx.now + TRANSACTION;
                     self.clients.insert(tx, Client { leg, work: Work::Answered, until });
                 }
@@ -372,9 +374,7 @@ impl Session {
                 }
             }
             Work::Own => self.own_change_answered(cx, tx, leg, response),
-            Work::Pass { asker, tx: waiting, method } => {
-                self.passed_answered(cx, asker, waiting, method, response);
-            }
+            Work::Pass(pass) => self.passed_answered(cx, &pass, response),
             // Whatever it says: the INVITE's own answer decides.
             Work::Prack => {}
             Work::Refresh { invite } => self.refresh_answered(cx, tx, leg, invite, response),

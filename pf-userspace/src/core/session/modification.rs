@@ -50,9 +50,7 @@ impl Session {
         match self.legs[no].state {
             LegState::Established if !self.ending && self.legs[A].state != LegState::Inviting => {}
             LegState::Inviting | LegState::Established if !self.ending => {
-                // The first offer is not answered yet (RFC 3261 section 14.2, RFC 3311 section 5.2).
-                let refusal = cx.refusal(request, 500).with("Retry-After", "5");
-                return cx.respond(tx, refusal);
+                return self.early_modification(cx, no, tx, request);
             }
             _ => return cx.refuse(tx, request, 481),
         }
@@ -64,8 +62,7 @@ impl Session {
             }
         }
         // A recipient list is for new sessions only (RFC 5366 section 5). Provisional responses end here.
-        let known = |tag: &str| ["timer", "100rel"].iter().any(|known| known.eq_ignore_ascii_case(tag));
-        let unsupported: Vec<&str> = request.headers.list("Require").filter(|tag| !known(tag)).collect();
+        let unsupported = unsupported(request);
         if !unsupported.is_empty() {
             let refusal = cx.refusal(request, 420).with("Unsupported", unsupported.join(", "));
             return cx.respond(tx, refusal);
@@ -130,7 +127,7 @@ impl Session {
             Work::Invite(sent) => sent.change.as_ref().is_some_and(|change| change.asker == no),
             Work::Answered
             | Work::Bye
-            | Work::Pass { .. }
+            | Work::Pass(_)
             | Work::Prack
             | Work::Refresh { invite: false }
             | Work::Subscribe => false,
@@ -416,7 +413,7 @@ impl Session {
     pub(super) fn answer_waiting(&mut self, cx: &mut Context<'_>, no: LegNo) {
         let concerns = |leg: LegNo, work: &Work| match work {
             Work::Change(change) => leg == no || change.asker == no,
-            Work::Pass { asker, .. } => leg == no || *asker == no,
+            Work::Pass(pass) => leg == no || pass.asker == no,
             Work::Forsaken { .. } | Work::GiveUp(_) | Work::Own | Work::Refresh { .. } => leg == no,
             Work::Answered | Work::Bye | Work::Invite(_) | Work::Prack | Work::Subscribe => false,
         };
@@ -439,7 +436,13 @@ impl Session {
                     }
                     answer_to
                 }
-                Work::Pass { asker, tx, .. } => (*asker, *tx),
+                Work::Pass(pass) if pass.several && pass.asker != no => {
+                    // The others may still take it.
+                    self.passed_answered(cx, &pass.clone(), &Response::new(480));
+                    continue;
+                }
+                Work::Pass(pass) if pass.several && self.passing.remove(&pass.tx).is_none() => continue,
+                Work::Pass(pass) => (pass.asker, pass.tx),
                 _ => continue,
             };
             let answer = self.legs[asker].response(487, &cx.config.product);
@@ -449,8 +452,14 @@ impl Session {
     }
 }
 
+/// Option tags that a request inside the dialog requires and that mean nothing there.
+pub(super) fn unsupported(request: &Request) -> Vec<&str> {
+    let known = |tag: &str| ["timer", "100rel"].iter().any(|known| known.eq_ignore_ascii_case(tag));
+    request.headers.list("Require").filter(|tag| !known(tag)).collect()
+}
+
 /// Do these two say the same: octet for octet, or by the version in `o=` (RFC 3264 section 8)?
-fn same_description(new: &[u8], old: &[u8]) -> bool {
+pub(super) fn same_description(new: &[u8], old: &[u8]) -> bool {
     let origin = |sdp: &[u8]| {
         let mut lines = sdp.split(|octet| *octet == b'\n');
         lines.find(|line| line.starts_with(b"o=")).map(|line| line.trim_ascii_end().to_vec())

@@ -1,89 +1,9 @@
 //! Requests and responses with their header fields in the order and with the octets they came in.
 
-use std::{fmt, str::FromStr};
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::fields::split_list;
-
-/// A SIP method that `pf` knows. Others are answered 501 before they get here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum Method {
-    Ack,
-    Bye,
-    Cancel,
-    Info,
-    Invite,
-    Message,
-    Notify,
-    Options,
-    Prack,
-    Publish,
-    Refer,
-    Register,
-    Subscribe,
-    Update,
-}
-
-impl Method {
-    /// All methods, in the order of an `Allow` header.
-    pub const ALL: [Method; 14] = [
-        Method::Ack,
-        Method::Bye,
-        Method::Cancel,
-        Method::Info,
-        Method::Invite,
-        Method::Message,
-        Method::Notify,
-        Method::Options,
-        Method::Prack,
-        Method::Publish,
-        Method::Refer,
-        Method::Register,
-        Method::Subscribe,
-        Method::Update,
-    ];
-
-    /// The method's token.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Method::Ack => "ACK",
-            Method::Bye => "BYE",
-            Method::Cancel => "CANCEL",
-            Method::Info => "INFO",
-            Method::Invite => "INVITE",
-            Method::Message => "MESSAGE",
-            Method::Notify => "NOTIFY",
-            Method::Options => "OPTIONS",
-            Method::Prack => "PRACK",
-            Method::Publish => "PUBLISH",
-            Method::Refer => "REFER",
-            Method::Register => "REGISTER",
-            Method::Subscribe => "SUBSCRIBE",
-            Method::Update => "UPDATE",
-        }
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// The token is not a method that `pf` knows (methods are case-sensitive, RFC 3261 section 7.1).
-#[derive(Debug, thiserror::Error)]
-#[error("unknown method")]
-pub struct UnknownMethod;
-
-impl FromStr for Method {
-    type Err = UnknownMethod;
-    fn from_str(token: &str) -> Result<Method, UnknownMethod> {
-        Method::ALL.into_iter().find(|m| m.as_str() == token).ok_or(UnknownMethod)
-    }
-}
+use super::{Method, fields::split_list};
 
 /// One header field. The name is kept as received, long or compact; the value is unfolded and trimmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,6 +197,14 @@ pub fn long_form(compact: &str) -> Option<&'static str> {
         },
         _ => return None,
     })
+}
+
+/// Which of several final responses to one request counts (RFC 3261 section 16.7 step 6), the lowest first: 6xx over
+/// all, then the lowest class; in it what helps the client to try again.
+pub fn rank(status: u16) -> (u16, u16, u16) {
+    let class = if status >= 600 { 0 } else { status / 100 };
+    let helpful = u16::from(!matches!(status, 401 | 407 | 415 | 420 | 484));
+    (class, helpful, status)
 }
 
 /// The usual reason phrase of a status code.

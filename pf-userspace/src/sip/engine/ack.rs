@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     core::{
-        event::{ClientTx, ServerTx, SipEvent},
+        event::{ClientTx, Peer, ServerTx, SipEvent},
         sip::{Headers, Request},
     },
     sip::write,
@@ -37,7 +37,7 @@ impl AckKey {
 
 impl Engine {
     /// An ACK that is not for a final response other than 2xx. A repeated one is absorbed.
-    pub(super) fn ack_for_success(&mut self, request: Request) {
+    pub(super) fn ack_for_success(&mut self, request: Request, from: Peer) {
         let key = AckKey::of(&request.headers);
         let tx: Option<ServerTx> = self.acks.get(&key).copied();
         if let Some(server) = tx.and_then(|tx| self.servers.get_mut(&tx)) {
@@ -46,12 +46,12 @@ impl Engine {
                 self.counters.retransmissions_in.add();
                 return;
             }
-            self.events.push(SipEvent::Ack { tx, request });
+            self.events.push(SipEvent::Ack { tx, from, request });
             if let Some(tx) = tx {
                 self.server_acked(tx);
             }
         } else if *key.to_tag != *self.stateless_tag {
-            self.events.push(SipEvent::Ack { tx: None, request });
+            self.events.push(SipEvent::Ack { tx: None, from, request });
         }
     }
 

@@ -7,10 +7,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Engine, Opened, Owner, Route, Way, tag_of, timers::Deadlines};
+use super::{Engine, Forwarded, Opened, Owner, Route, Way, tag_of, timers::Deadlines};
 use crate::{
     core::{
         event::{ClientTx, NoAnswer, Peer, SipEvent},
+        room::give_back,
         sip::{Method, Request, Response},
     },
     sip::{via::Via, write},
@@ -59,8 +60,8 @@ pub(super) struct StoredAck {
 pub(super) struct Client {
     pub(super) tx: Option<ClientTx>,
     pub(super) method: Method,
-    /// It is passed on for somebody else: the end of our branch, by which a loop is known.
-    pub(super) forwarded: Option<Box<str>>,
+    /// It is passed on for somebody else.
+    pub(super) forwarded: Option<Forwarded>,
     pub(super) state: State,
     pub(super) request: Request,
     pub(super) routes: VecDeque<Route>,
@@ -137,14 +138,18 @@ impl Engine {
     fn send_first(&mut self, now: Instant, id: ClientId, opened: Opened) {
         let mut branch = format!("z9hG4bK{}{:x}", self.random.hex(8), id.0);
         let Some(client) = self.clients.get_mut(&id) else { return };
-        if let Some(mark) = &client.forwarded {
+        let mut switched = None;
+        if let Some(forwarded) = &client.forwarded {
             branch.push('.');
-            branch.push_str(mark);
+            branch.push_str(&forwarded.mark);
+            if let Some(recorded) = forwarded.recorded.as_ref().filter(|_| opened.way.is_reliable()) {
+                recorded.switch(switched.insert(client.request.clone()));
+            }
         }
         let branch: Box<str> = branch.into();
         self.branches.remove(&(std::mem::take(&mut client.branch), false));
         client.via = via(&opened, &branch);
-        client.octets = write::request(&client.request, &client.via);
+        client.octets = write::request(switched.as_ref().unwrap_or(&client.request), &client.via);
         client.branch = branch.clone();
         client.way = Some(opened.way);
         client.state = State::Calling;
@@ -200,6 +205,9 @@ impl Engine {
             self.client_txs.remove(&tx);
         }
         self.leave_flow(client.way, id);
+        give_back(&mut self.clients);
+        give_back(&mut self.client_txs);
+        give_back(&mut self.branches);
     }
 
     fn leave_flow(&mut self, way: Option<Way>, id: ClientId) {

@@ -10,24 +10,33 @@ use super::{
 };
 use crate::{
     core::{
-        event::{ClientTx, ServerTx},
+        event::{ClientTx, Recorded, ServerTx},
         sip::{Headers, Request, Response},
     },
     sip::write,
 };
 
+/// What a request that is passed on has beyond one of our own.
+#[derive(Clone, Debug)]
+pub(crate) struct Forwarded {
+    /// The end of our branch, by which a loop is known.
+    pub(crate) mark: Box<str>,
+    /// Our Record-Routes, where they depend on how it goes.
+    pub(crate) recorded: Option<Recorded>,
+}
+
 impl Engine {
-    /// As [`Engine::start`], for a request that is passed on: our branch ends with `mark`.
+    /// As [`Engine::start`], for a request that is passed on.
     pub(crate) fn start_forwarded(
         &mut self,
         now: Instant,
         tx: ClientTx,
         request: Request,
-        mark: &str,
+        forwarded: Forwarded,
     ) -> ClientId {
         let id = self.start(now, tx, request);
         if let Some(client) = self.clients.get_mut(&id) {
-            client.forwarded = Some(mark.into());
+            client.forwarded = Some(forwarded);
         }
         id
     }

@@ -26,6 +26,7 @@ use std::{
 
 use bytes::Bytes;
 
+pub(crate) use self::forward::Forwarded;
 use self::{
     ack::AckKey,
     client::{Client, ClientId},

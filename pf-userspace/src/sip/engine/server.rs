@@ -11,6 +11,7 @@ use super::{Engine, Owner, Way, ack::AckKey, stamp, tag_of, timers::Deadlines};
 use crate::{
     core::{
         event::{Peer, ServerTx, SipEvent},
+        room::give_back,
         sip::{Headers, Method, Request, Response},
     },
     sip::{via::Via, write},
@@ -99,7 +100,7 @@ impl Engine {
         let key = ServerKey::of(&request, via);
         let known = self.server_keys.get(&key).copied();
         match (request.method, known) {
-            (Method::Ack, known) => self.ack(now, known, request),
+            (Method::Ack, known) => self.ack(now, known, request, from),
             (Method::Cancel, known) => self.cancelled(known, request, reply),
             (_, Some(tx)) => self.request_again(tx, reply),
             (_, None) => self.begin(now, key, request, from, reply, room),
@@ -170,9 +171,9 @@ impl Engine {
         }
     }
 
-    fn ack(&mut self, now: Instant, known: Option<ServerTx>, request: Request) {
+    fn ack(&mut self, now: Instant, known: Option<ServerTx>, request: Request, from: Peer) {
         let Some((tx, server)) = known.and_then(|tx| Some((tx, self.servers.get_mut(&tx)?))) else {
-            return self.ack_for_success(request);
+            return self.ack_for_success(request, from);
         };
         match server.state {
             State::Completed => {
@@ -187,7 +188,7 @@ impl Engine {
             }
             State::Confirmed => self.counters.retransmissions_in.add(),
             // A peer that takes the INVITE's branch for the ACK of a 2xx.
-            State::Accepted => self.ack_for_success(request),
+            State::Accepted => self.ack_for_success(request, from),
             State::Trying | State::Proceeding => {}
         }
     }
@@ -396,6 +397,10 @@ impl Engine {
         for success in &server.successes {
             self.acks.remove(&success.key);
         }
+        give_back(&mut self.servers);
+        give_back(&mut self.server_keys);
+        give_back(&mut self.merge_keys);
+        give_back(&mut self.acks);
     }
 }
 

@@ -28,7 +28,7 @@ impl World {
         });
         let Some(at) = at else { panic!("nothing was passed on, but {:#?}", self.said) };
         match self.said.remove(at) {
-            Command::Sip(SipCommand::Forward(Forward::Request { tx, request, hop, mark })) => {
+            Command::Sip(SipCommand::Forward(Forward::Request { tx, request, hop, mark, .. })) => {
                 (Out { tx, request, hop }, mark)
             }
             Command::Sip(SipCommand::Forward(Forward::Ack { request, hop, mark })) => {

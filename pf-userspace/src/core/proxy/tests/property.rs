@@ -119,7 +119,7 @@ impl Wire {
                 let mut request = ua.ack();
                 request.headers.push("Route", values(&out.request.headers, "Record-Route")[0].clone());
                 *self.received.entry(Method::Ack).or_default() += 1;
-                self.w.event(Event::Sip(SipEvent::Ack { tx: None, request }));
+                self.w.event(Event::Sip(SipEvent::Ack { tx: None, from: peer(CORE), request }));
             }
             Step::Cancel { of } => {
                 let waits = |(tx, (method, count)): (&ServerTx, &(Method, usize))| {

@@ -120,7 +120,7 @@ fn nobody_gets_through_without_the_token_of_the_dialog() {
         let tx = w.receive(bye.clone());
         assert_eq!(w.response(tx).status, 481, "{route}");
         bye.method = Method::Ack;
-        w.event(Event::Sip(SipEvent::Ack { tx: None, request: bye }));
+        w.event(Event::Sip(SipEvent::Ack { tx: None, from: peer(CORE), request: bye }));
         w.silent();
     }
     // The token is of this Call-ID and this caller's tag.

@@ -153,7 +153,7 @@ fn the_caller_is_reached_over_its_own_connection() {
         let mut request = f.request(method);
         request.headers.push("Route", values(&out.request.headers, "Record-Route")[0].clone());
         match method {
-            Method::Ack => w.event(Event::Sip(SipEvent::Ack { tx: None, request })),
+            Method::Ack => w.event(Event::Sip(SipEvent::Ack { tx: None, from: peer(CORE), request })),
             _ => drop(w.receive(request)),
         }
         assert_eq!(w.onward().0.hop.flow, Some(flow), "{method}");

@@ -184,10 +184,10 @@ fn an_ack_that_the_shell_cannot_place_is_found_by_its_dialog() {
     w.reply(&far, far_ok(&far));
     let ok = w.response(tx);
     let mut ack = Ua::caller(&invite(), &ok).ack();
-    w.event(Event::Sip(SipEvent::Ack { tx: None, request: ack.clone() }));
+    w.event(Event::Sip(SipEvent::Ack { tx: None, from: peer(CORE), request: ack.clone() }));
     w.acked(&far);
     ack.headers.set("Call-ID", "another");
-    w.event(Event::Sip(SipEvent::Ack { tx: None, request: ack }));
+    w.event(Event::Sip(SipEvent::Ack { tx: None, from: peer(CORE), request: ack }));
     assert!(w.try_acked(&far).is_none());
 }
 

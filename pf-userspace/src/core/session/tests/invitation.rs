@@ -534,7 +534,7 @@ fn an_invite_without_offer_gets_ours_and_answers_in_its_ack() {
     let mut ack = ua.ack();
     ack.headers.push("Content-Type", "application/sdp");
     ack.body = sdp(1, &chat("10.1.0.1", "aaaaaaaa", "active")).into();
-    w.event(Event::Sip(SipEvent::Ack { tx: Some(tx), request: ack }));
+    w.event(Event::Sip(SipEvent::Ack { tx: Some(tx), from: peer(CORE), request: ack }));
     assert_eq!(w.media(), ["await A as msrp://10.1.0.1:2855/aaaaaaaa;tcp"]);
     w.acked(&far);
 

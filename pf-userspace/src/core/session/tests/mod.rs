@@ -6,6 +6,7 @@ mod bye;
 mod cancel;
 mod connection_loss;
 mod delivery;
+mod early_update;
 mod interworking;
 mod invitation;
 mod iwf;
@@ -236,7 +237,7 @@ impl World {
     /// UE-A's ACK (or another peer's) for a 2xx.
     fn ack(&mut self, tx: ServerTx, ua: &Ua) {
         let request = ua.ack();
-        self.event(Event::Sip(SipEvent::Ack { tx: Some(tx), request }));
+        self.event(Event::Sip(SipEvent::Ack { tx: Some(tx), from: peer(CORE), request }));
     }
 
     fn cancel(&mut self, tx: ServerTx, reason: Option<&str>) {

@@ -240,7 +240,7 @@ impl Wire {
                 let mut ack = invite.clone();
                 ack.method = Method::Ack;
                 ack.headers.set("CSeq", format!("{} ACK", invite.cseq().unwrap()));
-                self.w.event(Event::Sip(SipEvent::Ack { tx: Some(tx), request: ack }));
+                self.w.event(Event::Sip(SipEvent::Ack { tx: Some(tx), from: peer(CORE), request: ack }));
             }
             Step::AckMissing { of } if *of < self.unacked.len() => {
                 let (tx, _) = self.unacked.remove(*of);

@@ -62,7 +62,7 @@ fn a_caller_that_requires_it_gets_progress_until_its_prack_and_one_after_the_oth
     assert_eq!(w.response(late).status, 200);
     let mut ack = a.ack();
     ack.headers.set("CSeq", "1 ACK");
-    w.event(Event::Sip(SipEvent::Ack { tx: None, request: ack }));
+    w.event(Event::Sip(SipEvent::Ack { tx: None, from: peer(CORE), request: ack }));
     w.acked(&far);
     w.pass(40);
     w.silent();

@@ -4,7 +4,8 @@ use super::*;
 
 impl Bench {
     fn pass(&mut self, tx: u64, method: Method) -> String {
-        let id = self.engine.start_forwarded(self.now, ClientTx(tx), request(method), "mark");
+        let forwarded = Forwarded { mark: "mark".into(), recorded: None };
+        let id = self.engine.start_forwarded(self.now, ClientTx(tx), request(method), forwarded);
         self.engine.routes(self.now, id, vec![Bench::udp()], "no route");
         self.one()
     }
