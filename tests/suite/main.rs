@@ -4,10 +4,12 @@ mod a_b2bua_keeps_to_the_rules_of_sip;
 mod a_device_that_answers_late_misses_nothing;
 mod a_flood_stays_at_the_guard;
 mod a_group_session_goes_on_for_a_lost_client;
+mod a_lost_client_comes_back;
 mod a_lost_client_may_leave_others_behind;
 mod a_proxied_session_needs_no_memory;
 mod a_proxy_keeps_to_the_rules_of_sip;
 mod a_refusal_may_lead_to_the_isf;
+mod a_rejoin_waits_for_something_to_say;
 mod a_rude_device_delays_nobody;
 mod a_session_that_is_not_refreshed_ends;
 mod an_expired_session_is_stored_first;
@@ -50,6 +52,7 @@ mod the_other_direction;
 mod torture;
 mod unkind_octets;
 mod where_pf_connects_to;
+mod who_may_start_a_group_session_again;
 
 // Real neighbours: SIPp and Kamailio.
 #[path = "../neighbours/mod.rs"]

@@ -1,7 +1,11 @@
 //! A shard: the devices and sessions of some users, and which event is for which of them. A shard shares nothing with
 //! another one.
 
+mod rejoin;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use self::rejoin::Rejoin;
 
 use super::{
     Command, Entropy, Event, Time,
@@ -112,10 +116,13 @@ impl Shard {
         match event {
             Event::Tick => self.tick(now),
             Event::Media(event) => {
-                let (MediaEvent::Intercepted { leg, .. }
+                let (MediaEvent::Delivered { leg, .. }
+                | MediaEvent::Intercepted { leg, .. }
                 | MediaEvent::LegClosed { leg, .. }
                 | MediaEvent::LegDown { leg, .. }
-                | MediaEvent::LegUp { leg }) = &event;
+                | MediaEvent::LegUp { leg }
+                | MediaEvent::Resumed { leg }
+                | MediaEvent::Waiting { leg }) = &event;
                 let session = self.index.media.get(leg).copied();
                 self.give(now, session, Event::Media(event))
             }
@@ -319,13 +326,22 @@ impl Shard {
                 return cx.commands;
             }
         };
+        let (hold, mut commands) = match self.rejoin(now, tx, from, request, &originator) {
+            Rejoin::Done(commands) => return commands,
+            Rejoin::Go { hold, commands } => (hold, commands),
+            Rejoin::None => (false, Vec::new()),
+        };
+        let mut cx = context!(self, now);
         let preferences = cx.preferences.of(&originator.user);
-        if media_path(&cx.config.policy, &preferences, originator.wants_media_path(&cx)).is_none() {
+        let needed =
+            || media_path(&cx.config.policy, &preferences, originator.wants_media_path(&cx)).is_some();
+        if !hold && !needed() {
             self.proxy.invite(&mut cx, tx, from, request, originator);
-            return cx.commands;
+            commands.extend(cx.commands);
+            return commands;
         }
-        let session = session::invite(&mut cx, tx, from, request, originator);
-        let commands = cx.commands;
+        let session = session::invite(&mut cx, tx, from, request, originator, hold);
+        commands.extend(cx.commands);
         if let Some(session) = session {
             let id = session.id();
             self.sessions.insert(id, session);

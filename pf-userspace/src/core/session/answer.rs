@@ -52,6 +52,9 @@ impl Session {
         response: &Response,
     ) {
         let waiting = self.legs[F].state == LegState::Inviting;
+        if waiting && self.is_answered_before() {
+            return self.held_answered(cx, tx, &sent, response);
+        }
         if !response.is_success() {
             let again = waiting
                 && (self.invite_again(cx, F, &sent, response, cx.now + super::RINGING)

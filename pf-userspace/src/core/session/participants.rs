@@ -65,6 +65,11 @@ impl Subscription {
         (self.dialog.call_id.clone(), self.dialog.local_tag.clone())
     }
 
+    /// The last known participants as a document of that conference; `None` before there was one.
+    pub(super) fn document(&self, focus: &str) -> Option<String> {
+        self.participants.document(focus)
+    }
+
     pub(super) fn owns(&self, request: &Request) -> bool {
         self.dialog.call_id == request.call_id()
             && request.to_tag().is_some_and(|tag| tag == self.dialog.local_tag)
@@ -258,6 +263,7 @@ impl Session {
 
     /// Step 2: the group session has ended or is inactive: a new Group State Object, where the user wants one.
     fn group_is_inactive(&mut self, cx: &mut Context<'_>) {
+        self.inactive = true;
         let wishes = cx.preferences.of(&self.invitation.user);
         if cx.config.store.is_some() && (wishes.allow_store || wishes.allow_offline_storage) {
             let state = self.group_state(None);

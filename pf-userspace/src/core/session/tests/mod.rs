@@ -558,7 +558,12 @@ fn invite() -> Request {
 
 /// What the core knows of its store.
 fn store() -> StoreConfig {
-    StoreConfig { wait: Duration::from_secs(5), held_octets: 1000, session_octets: 3000 }
+    StoreConfig {
+        wait: Duration::from_secs(5),
+        held_octets: 1000,
+        deferred_octets: 3000,
+        session_octets: 3000,
+    }
 }
 
 /// UE-A's INVITE of a group session.
