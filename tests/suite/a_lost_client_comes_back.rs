@@ -304,6 +304,42 @@ async fn another_device_of_the_user_may_take_its_place() -> Result<()> {
 }
 
 #[tokio::test]
+async fn beside_a_device_that_has_stayed_it_is_one_of_two() -> Result<()> {
+    let (scene, mut a, mut far, identity) = group("allow_defer = true", "", &["UE-A", "UE-B"]).await?;
+    let mut b = scene.device(1).invited(SOON).await?.accept().await?;
+    b.media.ready(SOON).await?;
+    assert_eq!(a.dialog.bye(Some(LOST)).await?.code(), 200);
+    a.media.closed(SOON).await?;
+    let mut back = joined(scene.a(), &identity).await?;
+    both_ways(&mut back, &mut far).await?;
+    for _ in 0..2 {
+        b.media.message(SOON).await?;
+    }
+    assert_eq!(scene.trace.sip("pf", "FAR", "INVITE").len(), 1);
+    let (bye, b_ends, ends) = tokio::join!(back.hang_up(), b.hung_up(), far.hung_up());
+    bye?;
+    b_ends?;
+    ends?;
+    scene.verify()
+}
+
+#[tokio::test]
+async fn one_that_goes_before_it_has_got_everything_is_lost_again() -> Result<()> {
+    let (scene, mut a, mut far, identity) = group("allow_defer = true", "", &["UE-A"]).await?;
+    lose(&scene, &mut a).await?;
+    let missed = far.media.chat(Scene::BOB, Scene::ALICE, "are you there?").await?;
+    let mut back = rejoin(scene.a(), &identity).await?.answered(SOON).await?;
+    back.media.script(|_| lab::msrp::Answer::Close);
+    back.hung_up().await?;
+    never(QUIET, "a request for the far end", far.dialog.next_request(SOON)).await?;
+    assert_eq!(scene.pf.cli_json("sessions")?[0]["state"], "client lost");
+    let mut back = rejoin(scene.a(), &identity).await?.answered(SOON).await?;
+    assert_eq!(back.media.message(SOON).await?.body, missed.body);
+    both_ways(&mut back, &mut far).await?;
+    scene.verify()
+}
+
+#[tokio::test]
 async fn an_offer_without_the_sessions_media_is_refused_and_the_session_goes_on() -> Result<()> {
     let (scene, mut a, far, identity) = group("allow_defer = true", "", &["UE-A"]).await?;
     lose(&scene, &mut a).await?;

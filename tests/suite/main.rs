@@ -42,6 +42,7 @@ mod sessions_share_a_connection;
 mod sessions_with_interworking_functions;
 mod slow_device_loses_its_own_leg_only;
 mod storing_comes_before_the_end;
+mod subscriptions_end_and_begin_again;
 mod the_contact_outlives_its_session;
 mod the_demo_loses_nothing;
 mod the_fast_path_changes_nothing;

@@ -2,14 +2,15 @@
 
 use anyhow::Result;
 use lab::{
-    actor::{Calling, ICSI_GROUP, Scene},
-    sip::{Dialog, Message, SdpOptions},
+    actor::{Calling, ICSI_GROUP, Party, Scene, SceneOptions},
+    sip::{Dialog, Message, SdpOptions, Transport, uri},
     wait::{QUIET, SOON, never},
 };
 
 use super::{
     a_lost_client_comes_back::{group, lose, rejoin},
     participants_are_asked_of_the_focus::notify,
+    storing_comes_before_the_end::group_call,
 };
 
 const INACTIVE: &str = "SIP;cause=480;text=\"Bearer unavailable\"";
@@ -149,12 +150,21 @@ async fn with_a_list_of_participants_it_is_a_new_session() -> Result<()> {
 // Rows: JOIN-03, AMB-27
 #[tokio::test]
 async fn a_user_who_is_not_in_the_session_starts_one_of_her_own() -> Result<()> {
-    let (scene, mut a, far, identity) = group("allow_defer = true", "", &["UE-A"]).await?;
+    let scene = Scene::start(SceneOptions {
+        devices: vec!["UE-A"],
+        user: "allow_defer = true".into(),
+        store: "kind = \"journal\"".into(),
+        others: vec![("sip:carol@example.org".into(), "carol".into(), "secret".into())],
+        ..SceneOptions::default()
+    })
+    .await?;
+    let (mut a, far) = group_call(&scene).await?;
+    let identity = uri(a.answer.required("Contact")?).to_owned();
     lose(&scene, &mut a).await?;
-    // The core asserts who calls; her Contact claims to be the other user's.
-    let mut carol = scene.far.clone();
-    carol.address = "sip:carol@example.org".to_owned();
-    let _calling = carol
+    // A node of the core vouches for who calls; her Contact claims to be the other user's.
+    let place = &scene.far.place;
+    let carol = Party::start("CSCF", place, Transport::Udp, "sip:carol@example.org", &scene.trace)?;
+    let calling = carol
         .invite_with(&identity, &SdpOptions::setup("active"), |invite| {
             invite.set("P-Asserted-Identity", "<sip:carol@example.org>");
             invite.set("P-Preferred-Service", ICSI_GROUP);
@@ -165,7 +175,13 @@ async fn a_user_who_is_not_in_the_session_starts_one_of_her_own() -> Result<()> 
     let invited = scene.far.invited(SOON).await?;
     assert_eq!(invited.request.message.uri(), scene.far.agent.contact_uri("bob"));
     assert_eq!(invited.request.message.required("P-Asserted-Identity")?, "<sip:carol@example.org>");
+    invited.refuse(486, "Busy Here").await?;
+    assert_eq!(calling.refused(SOON).await?.code(), 486);
     assert!(far.media.is_up());
     assert_eq!(scene.pf.cli_json("sessions")?[0]["state"], "client lost");
-    Ok(())
+    // The one whose session it is has the same INVITE taken otherwise.
+    let back = rejoin(scene.a(), &identity).await?.answered(SOON).await?;
+    back.media.ready(SOON).await?;
+    assert_eq!(scene.trace.sip("pf", "FAR", "INVITE").len(), 2);
+    scene.verify()
 }

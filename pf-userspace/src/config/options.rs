@@ -501,6 +501,14 @@ pub const OPTIONS: &[OptionDoc] = &[
          INVITE when the client sends a first message.",
     ),
     option(
+        "policy.subscription_retry_seconds",
+        Kind::Integer(1, 86_400, "seconds"),
+        "120",
+        "While a group session goes on for a lost client, `pf` subscribes to its participants. A subscription that fails \
+         in a way that may pass (408, 481, 5xx), or that the controlling function takes back for a while, is tried \
+         again after so long.",
+    ),
+    option(
         "policy.registration_min_seconds",
         Kind::Integer(1, 86_400, "seconds"),
         "60",

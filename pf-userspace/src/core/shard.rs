@@ -12,6 +12,7 @@ use super::{
     config::CoreConfig,
     event::{ClientTx, Hop, LegKey, MediaEvent, Peer, ServerTx, SipCommand, SipEvent},
     groups::EndedGroups,
+    last_notifications::LastNotifications,
     policy::{media_path::media_path, preferences::PreferenceTable},
     proxy::{self, Proxy},
     registry::Registry,
@@ -29,6 +30,7 @@ pub struct Shard {
     preferences: PreferenceTable,
     counters: StoreCounters,
     groups: EndedGroups,
+    last_notifications: LastNotifications,
     ids: Ids,
     limits: Limits,
     sessions: BTreeMap<u64, Session>,
@@ -101,6 +103,7 @@ impl Shard {
             preferences,
             counters: StoreCounters::default(),
             groups: EndedGroups::new(limits.ended_groups),
+            last_notifications: LastNotifications::default(),
             ids: Ids::default(),
             limits,
             sessions: BTreeMap::new(),
@@ -290,7 +293,8 @@ impl Shard {
     /// A request that belongs to no dialog of ours.
     fn request(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
         if request.to_tag().is_some() {
-            return self.answer(now, |cx| cx.refuse(tx, request, 481));
+            let last = request.method == Method::Notify && self.last_notifications.takes(now, request);
+            return self.answer(now, |cx| cx.refuse(tx, request, if last { 200 } else { 481 }));
         }
         match request.method {
             Method::Invite => self.invite(now, tx, from, request),
@@ -404,6 +408,9 @@ impl Shard {
         let commands = cx.commands;
         if let Some(ended) = session.take_ended_group() {
             self.groups.note(ended);
+        }
+        for subscription in session.take_unsubscribed() {
+            self.last_notifications.expect(now, subscription);
         }
         self.index_anew(id);
         commands

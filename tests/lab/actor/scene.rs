@@ -40,6 +40,8 @@ pub struct SceneOptions {
     pub user: String,
     /// Lines of the `[store]` table.
     pub store: String,
+    /// Users beside alice: address, user name, password.
+    pub others: Vec<(String, String, String)>,
 }
 
 impl Default for SceneOptions {
@@ -57,6 +59,7 @@ impl Default for SceneOptions {
             one_host: false,
             user: String::new(),
             store: String::new(),
+            others: Vec::new(),
         }
     }
 }
@@ -120,6 +123,7 @@ impl Scene {
         (pf.sip, pf.msrp) = (options.sip, options.msrp);
         pf.fast_path = options.fast_path;
         pf.user = options.user;
+        pf.users.extend(options.others);
         pf.more = format!("[store]\n{}\n", options.store);
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {

@@ -116,9 +116,7 @@ impl Switch {
     /// As far as it goes for one stream. Gives whether more is to be done.
     fn deliver_some(&mut self, id: StreamId) -> bool {
         loop {
-            let Some((leg, conn)) = self.originator_of(id) else {
-                return self.streams.get(id).is_some_and(|stream| stream.interception.is_some());
-            };
+            let Some((leg, conn)) = self.originator_of(id) else { return self.wait_for_originator(id) };
             if self.backlog(conn) > self.limits.high_water {
                 return true;
             }
@@ -141,10 +139,23 @@ impl Switch {
                 return true;
             }
             if !self.hand_over_beginnings(id) {
-                self.end_interception(id, leg);
+                self.end_interception(id, Some(leg));
                 return false;
             }
         }
+    }
+
+    /// Nothing can be delivered at present. A stream that other devices take part in goes on with them when the
+    /// originator is gone. Gives whether more is to be done.
+    fn wait_for_originator(&mut self, id: StreamId) -> bool {
+        let Some(stream) = self.streams.get(id) else { return false };
+        let Some(interception) = stream.interception.as_ref() else { return false };
+        let heirs = stream.originator_gone.is_some() && !stream.devices.is_empty();
+        if heirs && interception.resuming && interception.is_settled() && !self.is_taking(id) {
+            self.end_interception(id, None);
+            return false;
+        }
+        true
     }
 
     /// The originator's leg and its connection, once it is up.
@@ -170,11 +181,11 @@ impl Switch {
         !interception.deliveries.is_empty()
     }
 
-    fn end_interception(&mut self, id: StreamId, originator: LegId) {
+    fn end_interception(&mut self, id: StreamId, originator: Option<LegId>) {
         if let Some(stream) = self.streams.get_mut(id) {
             stream.interception = None;
         }
-        if let Some(leg) = self.legs.get(originator) {
+        if let Some(leg) = originator.and_then(|leg| self.legs.get(leg)) {
             self.actions.push_back(Action::Event(MediaEvent::Resumed { leg: leg.key }));
         }
         self.plan_changed(id);

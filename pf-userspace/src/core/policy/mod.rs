@@ -67,6 +67,8 @@ pub struct Policy {
     pub restart_controlling_functions: Vec<String>,
     /// An INVITE that starts a group session again waits for a first message (AMB-29).
     pub restart_at_first_message: bool,
+    /// Seconds after which a subscription to the participants of a group session is tried again (clause 8.2.2.6).
+    pub subscription_retry_seconds: u32,
     /// How the sender of an INVITE is known.
     pub identify: Identify,
     /// Shortest registration that the embedded registrar takes, in seconds; below it `423`.
@@ -113,6 +115,7 @@ impl Default for Policy {
             long_lived_groups: LongLivedGroups::Decided,
             restart_controlling_functions: Vec::new(),
             restart_at_first_message: false,
+            subscription_retry_seconds: 60,
             identify: Identify::Registration,
             registration_min_seconds: 60,
             registration_max_seconds: 3600,
@@ -127,6 +130,11 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// How long to wait before a subscription is tried again.
+    pub fn subscription_retry(&self) -> Duration {
+        Duration::from_secs(self.subscription_retry_seconds.max(1).into())
+    }
+
     /// How long a device may take to answer its INVITE.
     pub fn device_answer(&self) -> Duration {
         Duration::from_secs(self.device_answer_seconds.into())

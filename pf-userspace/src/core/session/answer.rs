@@ -311,7 +311,7 @@ impl Session {
         }
         if self.legs[no].role == LegRole::Device {
             self.hang_up(cx, no, None, Close::Unanswered);
-        } else {
+        } else if no != A || !self.client_lost_again(cx, None, Close::Unanswered) {
             self.end(cx, None, Close::Unanswered);
         }
     }

@@ -81,6 +81,12 @@ impl Session {
             self.answer_bye(cx, A, tx);
             self.close_leg(cx, A, Close::Left);
             self.ack_fars(cx);
+            if self.lost.take().is_some() {
+                // It was about to get what it missed; the other device has been there since.
+                for stream in self.streams.iter().flatten().filter(|stream| stream.open) {
+                    cx.media(MediaCommand::Resume { stream: stream.key });
+                }
+            }
         } else if self.remains(cx) {
             self.remain(cx);
             self.answer_bye(cx, A, tx);
@@ -91,6 +97,25 @@ impl Session {
             // None of the settings that keep us in the session is there: release all, propagate the BYE.
             self.client_left(cx, tx, GroupEnd::Other, reason);
         }
+    }
+
+    /// A client that was coming back cannot be reached before it has got what it missed: the session goes on without it,
+    /// as before. `false` where it cannot.
+    pub(super) fn client_lost_again(
+        &mut self,
+        cx: &mut Context<'_>,
+        reason: Option<&str>,
+        why: Close,
+    ) -> bool {
+        let connected = |leg: &Leg| leg.role == LegRole::Device && leg.is_established();
+        let coming = self.lost.as_ref().is_some_and(|lost| lost.back);
+        if self.ending || !coming || self.legs.iter().any(connected) || !self.remains(cx) {
+            return false;
+        }
+        self.close_lines(cx, A);
+        self.hang_up(cx, A, reason, why);
+        self.remain(cx);
+        true
     }
 
     /// Is there nobody of the user in it at present?

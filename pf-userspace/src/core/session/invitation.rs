@@ -242,6 +242,7 @@ fn begin(
         inactive: false,
         held: None,
         subscription: None,
+        unsubscribed: Vec::new(),
         reliable: None,
         early: Vec::new(),
         ended_group: None,

@@ -246,6 +246,7 @@ impl Session {
                 self.hang_up(cx, no, Some(MEDIA_LOST), close);
             }
             LegRole::Far if leg.iwf && !self.ending => self.iwf_lost(cx, no, Some(MEDIA_LOST), close),
+            LegRole::Originator if self.client_lost_again(cx, Some(MEDIA_LOST), close) => {}
             LegRole::Far | LegRole::Originator if !self.ending => {
                 if matches!(self.legs[no].state, LegState::Established) {
                     self.hang_up(cx, no, Some(MEDIA_LOST), close);

@@ -20,6 +20,8 @@ use crate::core::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Missed {
     messages: VecDeque<Message>,
+    /// Octets of these.
+    octets: u64,
     /// Number of the last message.
     last: u64,
     /// The message that the client has and has not answered yet.
@@ -36,14 +38,34 @@ struct Message {
 impl Missed {
     /// Octets that wait.
     pub(super) fn octets(&self) -> u64 {
-        self.messages.iter().map(|missed| missed.message.octets.len() as u64).sum()
+        self.octets
     }
 
     /// Keeps a message, behind all others.
     pub(super) fn push(&mut self, stream: StreamKey, message: InterceptedMessage) -> u64 {
         self.last += 1;
+        self.octets += message.octets.len() as u64;
         self.messages.push_back(Message { number: self.last, stream, message });
         self.last
+    }
+
+    /// Keeps one before all others.
+    fn put_first(&mut self, stream: StreamKey, message: InterceptedMessage) {
+        self.last += 1;
+        self.octets += message.octets.len() as u64;
+        self.messages.push_front(Message { number: self.last, stream, message });
+    }
+
+    /// The client has got a message.
+    fn got(&mut self, number: u64) {
+        if self.underway == Some(number) {
+            self.underway = None;
+        }
+        // Mostly the first one.
+        let Some(at) = self.messages.iter().position(|missed| missed.number == number) else { return };
+        if let Some(missed) = self.messages.remove(at) {
+            self.octets -= missed.message.octets.len() as u64;
+        }
     }
 }
 
@@ -97,10 +119,7 @@ impl Session {
 
     /// The client has answered a message.
     pub(super) fn delivered(&mut self, cx: &mut Context<'_>, number: u64) {
-        self.missed.messages.retain(|missed| missed.number != number);
-        if self.missed.underway == Some(number) {
-            self.missed.underway = None;
-        }
+        self.missed.got(number);
         self.deliver_missed(cx);
     }
 
@@ -138,14 +157,12 @@ impl Session {
         } else {
             return;
         };
-        let last = self.missed.last + 1;
-        self.missed.last = last;
         let message = InterceptedMessage {
-            message_id: format!("participants-{}-{last}", self.id),
+            message_id: format!("participants-{}-{}", self.id, self.missed.last + 1),
             content_type: Some(content_type.to_owned()),
             octets: body.into_bytes(),
         };
-        self.missed.messages.push_front(Message { number: last, stream: stream.key, message });
+        self.missed.put_first(stream.key, message);
     }
 }
 

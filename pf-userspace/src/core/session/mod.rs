@@ -124,6 +124,8 @@ pub struct Session {
     held: Option<Box<SentInvite>>,
     /// Who takes part in it, as the controlling function tells us.
     subscription: Option<Subscription>,
+    /// Call-ID and our tag of subscriptions that have ended, until the shard has taken note of them.
+    unsubscribed: Vec<(String, String)>,
     /// Reliable provisional responses to the originating device.
     reliable: Option<Reliable>,
     /// Early dialogs with reliable provisional responses to INVITEs of ours.
@@ -262,7 +264,7 @@ impl Session {
             keys.servers.extend(leg.unacked.iter().map(|unacked| unacked.tx));
             keys.media.extend(leg.lines.iter().flatten().map(|line| line.key));
         }
-        keys.dialogs.extend(self.subscription.as_ref().map(Subscription::key));
+        keys.dialogs.extend(self.subscription.as_ref().and_then(Subscription::key));
         keys.clients.extend(self.clients.keys());
         keys.orders.extend(self.storing.orders());
         keys.orders.extend(self.lost.iter().flat_map(Lost::orders));

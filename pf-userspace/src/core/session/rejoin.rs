@@ -52,7 +52,7 @@ impl Session {
             return None;
         }
         Some(match () {
-            () if !self.legs[A].is_closed() => Standing::Attended,
+            () if !self.legs[A].is_closed() && !self.is_lost() => Standing::Attended,
             () if self.inactive => Standing::Inactive,
             () => Standing::Connected,
         })
@@ -95,6 +95,7 @@ impl Session {
             self.hang_up(cx, no, None, Close::Ended);
         }
         leg.counters = self.legs[A].counters;
+        self.clients.retain(|_, client| client.leg != A);
         self.legs[A] = leg;
         for name in OF_THE_CLIENT {
             self.invitation.headers.remove(name);

@@ -16,6 +16,7 @@ mod property;
 mod provisional;
 #[path = "../../proxy/tests/mod.rs"]
 mod proxy;
+mod rejoin;
 mod storing;
 mod timer;
 mod walk;
@@ -383,6 +384,10 @@ impl World {
                 Command::Media(MediaCommand::Intercept { keep, .. }) => {
                     format!("intercept{}", if keep.is_some() { " and keep" } else { "" })
                 }
+                Command::Media(MediaCommand::Deliver { message, .. }) => {
+                    format!("deliver {}", String::from_utf8_lossy(&message.octets))
+                }
+                Command::Media(MediaCommand::Resume { .. }) => "resume".to_owned(),
                 Command::Media(MediaCommand::OpenLeg { leg, .. }) => format!("open {}", name(leg)),
                 Command::Media(MediaCommand::CloseLeg { leg }) => format!("close {}", name(leg)),
                 Command::Media(MediaCommand::ConnectLeg { leg, remote }) => {
