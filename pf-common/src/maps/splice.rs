@@ -117,6 +117,10 @@ pub const LEG_ANSWERS: u32 = 1;
 /// The messages that this leg may send are not restricted to `message/cpim`.
 pub const LEG_ANY_TYPE: u32 = 2;
 
+/// Messages longer than a segment may go to the targets: their path blocks are as long as that of this leg, so that the
+/// packet of such a message keeps its length.
+pub const LEG_LONG: u32 = 4;
+
 /// One MSRP leg: a session on its connection.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +133,7 @@ pub struct LegEntry {
     pub in_block_len: u32,
     /// Octets of `out_block`.
     pub out_block_len: u32,
-    /// [`LEG_ANSWERS`], [`LEG_ANY_TYPE`].
+    /// [`LEG_ANSWERS`], [`LEG_ANY_TYPE`], [`LEG_LONG`].
     pub flags: u32,
     /// The leg that gets the responses of this one.
     pub answer_to: u32,

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     fast::FastPath,
     guarded::Guarded,
-    shard::{CoreAnswer, CoreQuery, Shells, Wanted, add},
+    shard::{CoreAnswer, CoreQuery, Shells, Wanted},
 };
 use crate::{
     admin::{
@@ -130,7 +130,7 @@ impl Views {
         let living = self.shells.relay.snapshot().await;
         let mut media = core.past.carried;
         for leg in &living {
-            add(&mut media, &leg.counters);
+            media.add(&leg.counters);
         }
         Stats {
             pf_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -172,14 +172,10 @@ fn stopping() -> Answer {
     Answer::Error { message: "pf is stopping".to_owned() }
 }
 
-/// The core hears of a leg's counters when the leg ends: until then the relay's are put in.
+/// The core hears of an MSRP leg's counters when it ends: those of the living ones are added to what has ended.
 fn refresh(sessions: &mut [SessionView], carried: &HashMap<LegKey, LegCounters>) {
     for leg in sessions.iter_mut().flat_map(|session| &mut session.legs) {
-        let living: Vec<_> = leg.media.iter().filter_map(|key| carried.get(key)).collect();
-        if !living.is_empty() {
-            leg.counters = LegCounters::default();
-            living.into_iter().for_each(|counters| add(&mut leg.counters, counters));
-        }
+        leg.media.iter().filter_map(|key| carried.get(key)).for_each(|living| leg.counters.add(living));
     }
 }
 
@@ -210,5 +206,41 @@ fn state(state: LegState) -> &'static str {
         LegState::Opened => "opened",
         LegState::Up => "up",
         LegState::Waiting => "waiting",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        event::LegRole,
+        view::{LegView, SessionMode},
+    };
+
+    #[test]
+    fn what_ended_lines_of_a_leg_have_carried_stays_in_its_sum() {
+        let sends = |sends_in| LegCounters { sends_in, ..LegCounters::default() };
+        let leg = LegView {
+            role: LegRole::Far,
+            name: String::new(),
+            state: String::new(),
+            call_id: String::new(),
+            media: vec![LegKey(1), LegKey(2)],
+            counters: sends(5),
+        };
+        let mut sessions = [SessionView {
+            id: 1,
+            mode: SessionMode::B2bua,
+            originator: String::new(),
+            destination: String::new(),
+            conversation_id: None,
+            contribution_id: None,
+            age_seconds: 0,
+            state: String::new(),
+            legs: vec![leg],
+        }];
+        // Line 1 has ended with 5 SENDs, line 2 lives; line 3 is another leg's.
+        refresh(&mut sessions, &HashMap::from([(LegKey(2), sends(7)), (LegKey(3), sends(100))]));
+        assert_eq!(sessions[0].legs[0].counters, sends(12));
     }
 }

@@ -156,6 +156,11 @@ impl Datapath {
         log::read(&mut self.log, each);
     }
 
+    /// The most octets of one source that the log may hold.
+    pub const fn source_octets(&self) -> u32 {
+        self.settings.source_octets
+    }
+
     /// Says whether the next record must wake us. After `true`, read the log once more before sleeping.
     pub fn set_asleep(&mut self, asleep: bool) {
         self.shared.set_asleep(asleep);

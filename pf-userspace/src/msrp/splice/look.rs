@@ -143,6 +143,8 @@ impl Splice {
         }
         if let Some(line) = self.line_mut(header.connection) {
             line.keep(Record { position: header.position, octets: message });
+            let held = line.held;
+            self.pressed(now, held);
         }
     }
 

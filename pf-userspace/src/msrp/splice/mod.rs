@@ -28,6 +28,7 @@ use std::{io, os::fd::RawFd, time::Duration};
 use pf_common::{
     maps::{ControlRow, LogHeader, Op},
     splice::Cause,
+    whole::{self, WHOLE_MAX},
 };
 
 pub use self::{dump::ConnectionRow, view::PathView};
@@ -35,7 +36,7 @@ use self::{group::Group, line::Line, tick::Pace};
 use super::worker::Socket;
 use crate::{
     core::{
-        media::{ConnId, MESSAGE_MAX, StreamId},
+        media::{ConnId, LONG_MAX, MESSAGE_MAX, StreamId},
         time::Time,
     },
     fastpath::Datapath,
@@ -162,4 +163,4 @@ const fn view(number: u32) -> ControlRow {
 }
 
 // The programs carry no longer message than plans assume.
-const _: () = assert!(MESSAGE_MAX >= 2048);
+const _: () = assert!(MESSAGE_MAX >= WHOLE_MAX as u64 && LONG_MAX >= whole::LONG_MAX as u64);

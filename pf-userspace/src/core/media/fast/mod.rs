@@ -19,7 +19,7 @@ mod why;
 
 pub use self::{
     carried::Carried,
-    plan::{BLOCK_MAX, MESSAGE_MAX, Plan, PlannedLeg},
+    plan::{BLOCK_MAX, LONG_MAX, MESSAGE_MAX, Plan, PlannedLeg},
     view::LegPath,
     why::Why,
 };
