@@ -121,6 +121,7 @@ async fn serve(
         store: store.is_some().then(|| StoreConfig {
             wait: seconds(config.store.wait_seconds),
             held_octets: config.store.held_octets,
+            deferred_octets: config.store.deferred_octets,
             session_octets: config.store.session_octets,
         }),
     };

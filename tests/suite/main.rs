@@ -6,12 +6,14 @@ mod a_flood_stays_at_the_guard;
 mod a_group_session_goes_on_for_a_lost_client;
 mod a_killed_pf_ends_every_connection;
 mod a_large_invite_is_recorded_where_it_went;
+mod a_lost_client_comes_back;
 mod a_lost_client_may_leave_others_behind;
 mod a_million_messages_stay_in_the_kernel;
 mod a_proxied_session_needs_no_memory;
 mod a_proxy_keeps_to_the_rules_of_sip;
 mod a_proxy_passes_what_it_does_not_know;
 mod a_refusal_may_lead_to_the_isf;
+mod a_rejoin_waits_for_something_to_say;
 mod a_rude_device_delays_nobody;
 mod a_session_that_is_not_refreshed_ends;
 mod an_expired_session_is_stored_first;
@@ -50,6 +52,7 @@ mod sessions_with_interworking_functions;
 mod several_iwfs_are_asked_as_one;
 mod slow_device_loses_its_own_leg_only;
 mod storing_comes_before_the_end;
+mod subscriptions_end_and_begin_again;
 mod the_contact_outlives_its_session;
 mod the_demo_loses_nothing;
 mod the_edge_of_the_core_holds_for_a_proxy;
@@ -63,6 +66,7 @@ mod torture;
 mod unkind_octets;
 mod updates_before_the_session_is_there;
 mod where_pf_connects_to;
+mod who_may_start_a_group_session_again;
 
 // Real neighbours: SIPp and Kamailio.
 #[path = "../neighbours/mod.rs"]

@@ -13,7 +13,13 @@ use super::storing_comes_before_the_end::group_call;
 const LOST: &str = "SIP;cause=503;text=\"Service Unavailable\"";
 
 /// A NOTIFY with a full list of these users.
-fn notify(dialog: &mut Dialog, focus: &Call, version: u32, state: &str, users: &[&str]) -> Message {
+pub(crate) fn notify(
+    dialog: &mut Dialog,
+    focus: &Call,
+    version: u32,
+    state: &str,
+    users: &[&str],
+) -> Message {
     let users: String = users.iter().map(|user| format!("<user entity=\"{user}\"/>")).collect();
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><conference-info \

@@ -352,6 +352,8 @@ pub struct Store {
     pub wait_seconds: u32,
     /// Octets of messages for a lost client that are held at once.
     pub held_octets: u64,
+    /// Octets of such messages of one session that wait for the client's return.
+    pub deferred_octets: u64,
     /// Octets of such messages that are stored of one session.
     pub session_octets: u64,
 }
@@ -364,6 +366,7 @@ impl Default for Store {
             max_octets: 1 << 30,
             wait_seconds: 5,
             held_octets: 1 << 20,
+            deferred_octets: 8 << 20,
             session_octets: 64 << 20,
         }
     }

@@ -532,8 +532,41 @@ pub const OPTIONS: &[OptionDoc] = &[
         "policy.restart_group_sessions",
         Kind::Bool,
         "true",
-        "Users may start long-lived group sessions again: `pf` then stays in a group session whose last device of the \
+        "Users may start long-lived group sessions again: a client that joins an inactive one is not refused with `403` \
+         and `127 Service not authorised` (clause 8.2.2.7.2). `pf` then also stays in a group session whose last device of the \
          user is lost (clause 8.2.2.3 step 4.d). What is said there meanwhile is not kept for that alone.",
+    ),
+    option(
+        "policy.long_lived_groups",
+        Kind::Choice(&["decided", "undecided"]),
+        "\"undecided\"",
+        "Who decides when a client joins a group session again that it was in (clause 8.2.2.7). `decided`: you, by the \
+         three `restart_` options. `undecided`: the controlling function alone; `pf` answers the client and asks the \
+         controlling function when the client sends a first message. A session that `pf` has stayed in for a lost \
+         client is joined at once either way.",
+    ),
+    option(
+        "policy.restart_controlling_functions",
+        Kind::List(&Kind::Text),
+        "[\"focus.example.net\"]",
+        "Hosts of the controlling functions whose inactive group sessions may be started again, as they stand in the \
+         URI of the session; others get `403` with `127 Service not authorised`. Empty: all. Without \
+         `restart_group_sessions` none.",
+    ),
+    option(
+        "policy.restart_at_first_message",
+        Kind::Bool,
+        "true",
+        "A client that starts an inactive group session again is answered by `pf`; the controlling function gets the \
+         INVITE when the client sends a first message.",
+    ),
+    option(
+        "policy.subscription_retry_seconds",
+        Kind::Integer(1, 86_400, "seconds"),
+        "120",
+        "While a group session goes on for a lost client, `pf` subscribes to its participants. A subscription that fails \
+         in a way that may pass (408, 481, 5xx), or that the controlling function takes back for a while, is tried \
+         again after so long.",
     ),
     option(
         "policy.registration_min_seconds",
@@ -622,6 +655,13 @@ pub const OPTIONS: &[OptionDoc] = &[
         "4194304",
         "What is said in a group session whose last client is lost is kept where the user wants that. So much of it is \
          held of one stream at once until it is in the store; a message that is larger gets `413`.",
+    ),
+    option(
+        "store.deferred_octets",
+        Kind::Integer(1 << 10, 1 << 32, "octets"),
+        "16777216",
+        "What a lost client of a user with `allow_defer` missed is held in memory, apart from the store, until it joins \
+         the session again. So much of one session at most; what goes beyond gets `408`, and is counted in `pf stats`.",
     ),
     option(
         "store.session_octets",

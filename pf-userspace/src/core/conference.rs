@@ -105,10 +105,47 @@ impl Participants {
         self.users.iter().filter(|(_, present)| **present).map(|(user, _)| user.as_str())
     }
 
+    /// What is known, as a full document about the conference with this URI; `None` where nothing is.
+    pub fn document(&self, entity: &str) -> Option<String> {
+        if self.users.is_empty() {
+            return None;
+        }
+        let mut document = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<conference-info \
+             xmlns=\"urn:ietf:params:xml:ns:conference-info\" entity=\"{}\" state=\"full\" version=\"{}\">\r\n\
+             <users>\r\n",
+            escaped(entity),
+            self.version.unwrap_or(1)
+        );
+        for (user, present) in &self.users {
+            let (user, status) = (escaped(user), if *present { "connected" } else { "disconnected" });
+            document.push_str(&format!(
+                "<user entity=\"{user}\"><endpoint entity=\"{user}\"><status>{status}</status></endpoint></user>\r\n"
+            ));
+        }
+        document.push_str("</users>\r\n</conference-info>\r\n");
+        Some(document)
+    }
+
     /// Forgets the version: the next document comes in another subscription.
     pub fn begin_anew(&mut self) {
         self.version = None;
     }
+}
+
+/// Text as it may stand in an attribute.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            other => out.push(other),
+        }
+    }
+    out
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

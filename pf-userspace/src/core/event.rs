@@ -296,6 +296,16 @@ pub enum MediaCommand {
         /// Which stream.
         stream: StreamKey,
     },
+    /// A message that the client missed goes to the originator's leg, as soon as that is up, in the order of these
+    /// commands (clause 8.2.2.7.2). Answered by [`MediaEvent::Delivered`]; nothing where the stream is not intercepted.
+    Deliver {
+        /// Which stream.
+        stream: StreamKey,
+        /// The delivery's name, chosen by the core.
+        number: u64,
+        /// The message.
+        message: Box<InterceptedMessage>,
+    },
     /// A path URI of ours is given out: SENDs to it belong to this leg.
     OpenLeg {
         /// The leg's name, chosen by the core.
@@ -324,6 +334,12 @@ pub enum MediaCommand {
         /// Octets of messages that may be held at once until they are kept, each reported by
         /// [`MediaEvent::Intercepted`]; absent: messages are answered and dropped.
         keep: Option<u64>,
+    },
+    /// The client is back: what the far end says from now on waits until what it missed is on its way, and then passes
+    /// as before (clause 8.2.2.7.2). Answered by [`MediaEvent::Resumed`].
+    Resume {
+        /// Which stream.
+        stream: StreamKey,
     },
     /// A stream begins.
     OpenStream {
@@ -367,6 +383,13 @@ pub struct StreamPolicy {
 /// What a media worker reports.
 #[derive(Clone, Debug)]
 pub enum MediaEvent {
+    /// The client has answered a message of [`MediaCommand::Deliver`].
+    Delivered {
+        /// The originator's leg.
+        leg: LegKey,
+        /// The delivery's number.
+        number: u64,
+    },
     /// The far end has sent a message for a client that is lost. It waits for
     /// [`MediaCommand::ConfirmIntercepted`].
     Intercepted {
@@ -400,10 +423,20 @@ pub enum MediaEvent {
         /// Which leg.
         leg: LegKey,
     },
+    /// The far end's messages pass to the originator again ([`MediaCommand::Resume`]).
+    Resumed {
+        /// The originator's leg.
+        leg: LegKey,
+    },
+    /// The originator has sent a message, and there is no leg of the far end yet: it waits for one.
+    Waiting {
+        /// The originator's leg.
+        leg: LegKey,
+    },
 }
 
 /// A whole message that was intercepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterceptedMessage {
     /// MSRP Message-ID.
     pub message_id: String,

@@ -14,6 +14,7 @@ pub mod entropy;
 pub mod event;
 pub mod groups;
 pub mod identity;
+mod last_notifications;
 pub mod mapped_contact;
 pub mod media;
 pub mod policy;

@@ -1,13 +1,18 @@
 //! A shard: the devices and sessions of some users, and which event is for which of them. A shard shares nothing with
 //! another one.
 
+mod rejoin;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use self::rejoin::Rejoin;
 
 use super::{
     Command, Entropy, Event, Time,
     config::CoreConfig,
     event::{ClientTx, Hop, LegKey, MediaEvent, Peer, ServerTx, SipCommand, SipEvent},
     groups::EndedGroups,
+    last_notifications::LastNotifications,
     policy::{media_path::media_path, preferences::PreferenceTable},
     proxy::{self, Proxy},
     registry::Registry,
@@ -26,6 +31,7 @@ pub struct Shard {
     preferences: PreferenceTable,
     counters: StoreCounters,
     groups: EndedGroups,
+    last_notifications: LastNotifications,
     ids: Ids,
     limits: Limits,
     sessions: BTreeMap<u64, Session>,
@@ -98,6 +104,7 @@ impl Shard {
             preferences,
             counters: StoreCounters::default(),
             groups: EndedGroups::new(limits.ended_groups),
+            last_notifications: LastNotifications::default(),
             ids: Ids::default(),
             limits,
             sessions: BTreeMap::new(),
@@ -113,10 +120,13 @@ impl Shard {
         match event {
             Event::Tick => self.tick(now),
             Event::Media(event) => {
-                let (MediaEvent::Intercepted { leg, .. }
+                let (MediaEvent::Delivered { leg, .. }
+                | MediaEvent::Intercepted { leg, .. }
                 | MediaEvent::LegClosed { leg, .. }
                 | MediaEvent::LegDown { leg, .. }
-                | MediaEvent::LegUp { leg }) = &event;
+                | MediaEvent::LegUp { leg }
+                | MediaEvent::Resumed { leg }
+                | MediaEvent::Waiting { leg }) = &event;
                 let session = self.index.media.get(leg).copied();
                 self.give(now, session, Event::Media(event))
             }
@@ -291,7 +301,8 @@ impl Shard {
             });
         }
         if request.to_tag().is_some() {
-            return self.answer(now, |cx| cx.refuse(tx, request, 481));
+            let last = request.method == Method::Notify && self.last_notifications.takes(now, request);
+            return self.answer(now, |cx| cx.refuse(tx, request, if last { 200 } else { 481 }));
         }
         match request.method {
             Method::Invite => self.invite(now, tx, from, request),
@@ -331,13 +342,22 @@ impl Shard {
                 return cx.commands;
             }
         };
+        let (hold, mut commands) = match self.rejoin(now, tx, from, request, &originator) {
+            Rejoin::Done(commands) => return commands,
+            Rejoin::Go { hold, commands } => (hold, commands),
+            Rejoin::None => (false, Vec::new()),
+        };
+        let mut cx = context!(self, now);
         let preferences = cx.preferences.of(&originator.user);
-        if media_path(&cx.config.policy, &preferences, originator.wants_media_path(&cx)).is_none() {
+        let needed =
+            || media_path(&cx.config.policy, &preferences, originator.wants_media_path(&cx)).is_some();
+        if !hold && !needed() {
             self.proxy.invite(&mut cx, tx, from, request, originator);
-            return cx.commands;
+            commands.extend(cx.commands);
+            return commands;
         }
-        let session = session::invite(&mut cx, tx, from, request, originator);
-        let commands = cx.commands;
+        let session = session::invite(&mut cx, tx, from, request, originator, hold);
+        commands.extend(cx.commands);
         if let Some(session) = session {
             let id = session.id();
             self.sessions.insert(id, session);
@@ -400,6 +420,9 @@ impl Shard {
         let commands = cx.commands;
         if let Some(ended) = session.take_ended_group() {
             self.groups.note(ended);
+        }
+        for subscription in session.take_unsubscribed() {
+            self.last_notifications.expect(now, subscription);
         }
         self.index_anew(id);
         commands

@@ -39,8 +39,10 @@ impl Directory {
         match command {
             MediaCommand::CloseStream { stream }
             | MediaCommand::ConfirmIntercepted { stream, .. }
+            | MediaCommand::Deliver { stream, .. }
             | MediaCommand::Intercept { stream, .. }
-            | MediaCommand::OpenStream { stream, .. } => Some(self.of(*stream)),
+            | MediaCommand::OpenStream { stream, .. }
+            | MediaCommand::Resume { stream } => Some(self.of(*stream)),
             MediaCommand::OpenLeg { leg, stream, local, .. } => {
                 let worker = self.of(*stream);
                 let session: Box<[u8]> =
@@ -64,7 +66,11 @@ impl Directory {
     /// A worker reports the end of a leg.
     pub(super) fn note(&self, event: &MediaEvent) {
         let leg = match event {
-            MediaEvent::Intercepted { .. } | MediaEvent::LegUp { .. } => return,
+            MediaEvent::Delivered { .. }
+            | MediaEvent::Intercepted { .. }
+            | MediaEvent::LegUp { .. }
+            | MediaEvent::Resumed { .. }
+            | MediaEvent::Waiting { .. } => return,
             MediaEvent::LegClosed { leg, .. } | MediaEvent::LegDown { leg, .. } => leg,
         };
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);

@@ -42,6 +42,8 @@ pub struct SceneOptions {
     pub store: String,
     /// Lines of the `[datapath]` table.
     pub datapath: String,
+    /// Users beside alice: address, user name, password.
+    pub others: Vec<(String, String, String)>,
 }
 
 impl Default for SceneOptions {
@@ -60,6 +62,7 @@ impl Default for SceneOptions {
             user: String::new(),
             store: String::new(),
             datapath: String::new(),
+            others: Vec::new(),
         }
     }
 }
@@ -124,6 +127,7 @@ impl Scene {
         pf.fast_path = options.fast_path;
         pf.user = options.user;
         pf.more = format!("[store]\n{}\n[datapath]\n{}\n", options.store, options.datapath);
+        pf.users.extend(options.others);
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {
             trace.name_socket(*address, "pf");

@@ -37,6 +37,8 @@ impl Switch {
             MediaCommand::ConfirmIntercepted { stream, number, kept } => {
                 self.confirm_intercepted(stream, number, kept);
             }
+            MediaCommand::Deliver { stream, number, message } => self.catch_up_with(stream, number, *message),
+            MediaCommand::Resume { stream } => self.resume(stream),
         }
         self.welcome(now);
         self.close_answered(now);
@@ -57,6 +59,7 @@ impl Switch {
             waiters: Vec::new(),
             backlog: Default::default(),
             interception: None,
+            far_wanted: false,
         });
         self.stream_keys.insert(key, stream);
     }

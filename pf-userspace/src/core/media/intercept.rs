@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use pf_common::msrp::{FailureReport, Flag, Head, Ident};
 
-use super::{Action, ConnId, LegId, StreamId, Switch, frame::end_line, receive::Step};
+use super::{Action, ConnId, LegId, StreamId, Switch, deliver::Delivery, frame::end_line, receive::Step};
 use crate::core::event::{InterceptedMessage, LegRole, MediaEvent, StreamKey};
 
 /// Messages of a stream that the core may have without having said what became of them.
@@ -27,12 +27,16 @@ pub(super) struct Interception {
     unconfirmed: VecDeque<Unconfirmed>,
     /// Number of the last message given to the core.
     last: u64,
+    /// What the client missed, and has not got yet.
+    pub(super) deliveries: VecDeque<Delivery>,
+    /// The client is back: no further message is intercepted.
+    pub(super) resuming: bool,
 }
 
 /// A frame that is being taken in.
 #[derive(Debug)]
 pub(super) struct Taken {
-    stream: StreamId,
+    pub(super) stream: StreamId,
     octets: Vec<u8>,
     content_type: Option<String>,
     failure_report: FailureReport,
@@ -68,6 +72,30 @@ impl Interception {
         self.held
     }
 
+    fn begin_anew(&mut self, keep: Option<u64>) {
+        self.keep = keep;
+        self.deliveries.clear();
+        self.resuming = false;
+    }
+
+    /// Is nothing of it with the core?
+    pub(super) fn is_settled(&self) -> bool {
+        self.unconfirmed.is_empty()
+    }
+
+    /// The beginnings of messages whose rest is still to come, the oldest first.
+    pub(super) fn take_incomplete(&mut self) -> Vec<Delivery> {
+        let incomplete = std::mem::take(&mut self.incomplete);
+        incomplete
+            .into_iter()
+            .filter(|message| !message.octets.is_empty())
+            .map(|message| {
+                self.held -= message.octets.len() as u64;
+                Delivery::beginning(message.message_id, message.content_type, message.octets)
+            })
+            .collect()
+    }
+
     fn is_crowded(&self) -> bool {
         self.unconfirmed.len() >= MAX_UNCONFIRMED
     }
@@ -85,12 +113,19 @@ impl Switch {
     pub(super) fn begin_interception(&mut self, key: StreamKey, keep: Option<u64>) {
         let Some(id) = self.stream_keys.get(&key).copied() else { return };
         if let Some(stream) = self.streams.get_mut(id) {
+            if let Some(interception) = &mut stream.interception {
+                // The client was back, and is lost again.
+                interception.begin_anew(keep);
+                return self.wake_stream(id);
+            }
             stream.interception = Some(Box::new(Interception {
                 keep,
                 held: 0,
                 incomplete: VecDeque::new(),
                 unconfirmed: VecDeque::new(),
                 last: 0,
+                deliveries: VecDeque::new(),
+                resuming: false,
             }));
         }
         self.wake_stream(id);

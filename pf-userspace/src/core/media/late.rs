@@ -284,6 +284,7 @@ impl Switch {
         while let Some(leg) = self.slow.pop() {
             self.down(now, leg, LegDown::Slow);
         }
+        self.deliver_on();
     }
 
     fn catch_up(&mut self, now: Time, leg_id: LegId) {

@@ -29,6 +29,8 @@ pub struct Stream {
     pub(super) backlog: Backlog,
     /// The far end is answered here, for a client that is lost.
     pub(super) interception: Option<Box<Interception>>,
+    /// The originator has said something before there was a leg of the far end.
+    pub(super) far_wanted: bool,
 }
 
 /// Why a primary leg is gone.

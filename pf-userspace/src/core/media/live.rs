@@ -27,6 +27,8 @@ pub(super) enum AnswerTo {
     Nobody,
     /// Our own binding SEND.
     Ourselves,
+    /// The last chunk of a message that the client missed, with the number of its delivery.
+    Delivery(u64),
     /// The one response to the sender.
     Sender(Sender),
     /// One of the parts into which the sender's chunk was cut: joined with the others.

@@ -12,7 +12,7 @@
 //! # Who slows whom?
 //! The primary leg (far end for the user's devices, originator for the far end) slows its source: reading
 //! pauses. Where the originator is lost and the session goes on without it, the far end is answered here
-//! ([`intercept`]). Every other leg gets copies; when its queue passes its bound, the leg is closed. A device's leg that
+//! ([`intercept`]); when it is back, it gets what it missed first ([`deliver`]). Every other leg gets copies; when its queue passes its bound, the leg is closed. A device's leg that
 //! is not up yet gets its copies when it is ([`late`]). A source that leaves its frame half sent does not keep
 //! a shared connection from others ([`stuck`]).
 
@@ -21,6 +21,7 @@ mod arena;
 mod binding;
 mod command;
 mod connection;
+mod deliver;
 mod fast;
 mod frame;
 mod half;
@@ -253,6 +254,8 @@ pub struct Switch {
     half: Vec<ConnId>,
     /// Legs that have come up, and may have something to catch up on.
     arrived: Vec<LegId>,
+    /// Streams whose originator is back, and gets what it missed.
+    delivering: Vec<StreamId>,
     /// Empty output buffers.
     spare: Vec<Vec<u8>>,
     /// When something is to be looked at, if nothing else happens.
@@ -286,6 +289,7 @@ impl Switch {
             late: Vec::new(),
             half: Vec::new(),
             arrived: Vec::new(),
+            delivering: Vec::new(),
             spare: Vec::new(),
             alarm: None,
             looked: Time::ZERO,

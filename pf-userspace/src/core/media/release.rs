@@ -55,6 +55,7 @@ impl Switch {
                 self.wake(source);
             }
             self.invite(id);
+            self.deliver_on();
         } else {
             let stalled = now + self.limits.stalled;
             self.alarm_at(stalled);

@@ -35,6 +35,7 @@ impl Switch {
         self.invite(id);
         match sent.answer {
             AnswerTo::Nobody => {}
+            AnswerTo::Delivery(number) => self.delivered(now, sent.leg, number, code),
             AnswerTo::Ourselves => {
                 // The peer knows no session behind the connection we made.
                 if matches!(code, 481 | 506) {

@@ -182,7 +182,10 @@ impl Switch {
             return Primary::Refused(b"403 Not allowed here");
         }
         let (leg, gone) = match role {
-            LegRole::Far if stream.interception.is_some() => return Primary::Intercepted,
+            LegRole::Far if stream.interception.is_some() => {
+                let resuming = stream.interception.as_ref().is_some_and(|interception| interception.resuming);
+                return if resuming { self.hold(now, id, stream_id) } else { Primary::Intercepted };
+            }
             LegRole::Far if stream.originator_gone.is_some() && !stream.devices.is_empty() => {
                 match self.heir(stream, from, frame) {
                     Ok(heir) => (Some(heir), None),
@@ -204,7 +207,12 @@ impl Switch {
             let conn = known.conn.filter(|c| self.conns.get(*c).is_some_and(|c| c.up))?;
             Some((leg, conn))
         });
-        let Some((leg, conn)) = reachable else { return self.hold(now, id, stream_id) };
+        let Some((leg, conn)) = reachable else {
+            if role == LegRole::Originator && leg.is_none() {
+                self.far_is_wanted(stream_id);
+            }
+            return self.hold(now, id, stream_id);
+        };
         if let Some(source) = self.conns.get_mut(id) {
             source.held = None;
         }

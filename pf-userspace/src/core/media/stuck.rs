@@ -89,7 +89,7 @@ impl Switch {
             .and_then(|(to, number)| Some((to, self.conns.get(to)?.live.awaited(number)?)))
             .and_then(|(to, answer)| match answer {
                 AnswerTo::Sender(sender) | AnswerTo::Part(sender) => Some((to, sender)),
-                AnswerTo::Nobody | AnswerTo::Ourselves => None,
+                AnswerTo::Delivery(_) | AnswerTo::Nobody | AnswerTo::Ourselves => None,
             });
         if let Some(leg) = frame.leg.and_then(|leg| self.legs.get_mut(leg)) {
             leg.counters.timeouts += 1;

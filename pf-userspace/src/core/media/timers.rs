@@ -78,7 +78,11 @@ impl Switch {
         let (guard, silent) = (self.limits.guard, self.limits.silent);
         let due = |sent: &Sent| {
             let patience =
-                if matches!(sent.answer, AnswerTo::Nobody | AnswerTo::Ourselves) { silent } else { guard };
+                if matches!(sent.answer, AnswerTo::Delivery(_) | AnswerTo::Nobody | AnswerTo::Ourselves) {
+                    silent
+                } else {
+                    guard
+                };
             sent.at.is_some_and(|at| now >= at + patience)
         };
         while let Some(sent) = self.conns.get_mut(id).and_then(|c| c.live.take_first(due)) {
@@ -98,6 +102,7 @@ impl Switch {
         leg.counters.timeouts += 1;
         let role = leg.role;
         match sent.answer {
+            AnswerTo::Delivery(_) => self.down(now, sent.leg, LegDown::Silent),
             AnswerTo::Nobody | AnswerTo::Ourselves => {
                 if role == LegRole::Device {
                     self.down(now, sent.leg, LegDown::Silent);

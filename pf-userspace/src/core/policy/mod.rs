@@ -4,6 +4,7 @@ pub mod interworking;
 pub mod media_path;
 pub mod preferences;
 pub mod privacy;
+pub mod rejoin;
 pub mod version;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     interworking::{IwfLeaves, IwfSetup},
     media_path::MediaPath,
+    rejoin::LongLivedGroups,
 };
 
 /// Operator policy for CPM sessions. Every field has a default; the file's `[policy]` table sets it.
@@ -59,6 +61,14 @@ pub struct Policy {
     pub allow_defer: bool,
     /// Users may start long-lived group sessions again (clause 8.2.2.3 step 4.d).
     pub restart_group_sessions: bool,
+    /// Who decides on long-lived group sessions (clause 8.2.2.7.1).
+    pub long_lived_groups: LongLivedGroups,
+    /// Hosts of the controlling functions whose group sessions may be started again; empty: all.
+    pub restart_controlling_functions: Vec<String>,
+    /// An INVITE that starts a group session again waits for a first message (AMB-29).
+    pub restart_at_first_message: bool,
+    /// Seconds after which a subscription to the participants of a group session is tried again (clause 8.2.2.6).
+    pub subscription_retry_seconds: u32,
     /// How the sender of an INVITE is known.
     pub identify: Identify,
     /// Shortest registration that the embedded registrar takes, in seconds; below it `423`.
@@ -102,6 +112,10 @@ impl Default for Policy {
             allow_store: false,
             allow_defer: false,
             restart_group_sessions: false,
+            long_lived_groups: LongLivedGroups::Decided,
+            restart_controlling_functions: Vec::new(),
+            restart_at_first_message: false,
+            subscription_retry_seconds: 60,
             identify: Identify::Registration,
             registration_min_seconds: 60,
             registration_max_seconds: 3600,
@@ -116,6 +130,11 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// How long to wait before a subscription is tried again.
+    pub fn subscription_retry(&self) -> Duration {
+        Duration::from_secs(self.subscription_retry_seconds.max(1).into())
+    }
+
     /// How long a device may take to answer its INVITE.
     pub fn device_answer(&self) -> Duration {
         Duration::from_secs(self.device_answer_seconds.into())

@@ -52,6 +52,9 @@ impl Session {
         response: &Response,
     ) {
         let waiting = self.legs[F].state == LegState::Inviting;
+        if waiting && self.is_answered_before() {
+            return self.held_answered(cx, tx, &sent, response);
+        }
         if !response.is_success() {
             let again = waiting
                 && (self.invite_again(cx, F, &sent, response, cx.now + super::RINGING)
@@ -299,7 +302,7 @@ impl Session {
         }
         if self.legs[no].role == LegRole::Device {
             self.hang_up(cx, no, None, Close::Unanswered);
-        } else {
+        } else if no != A || !self.client_lost_again(cx, None, Close::Unanswered) {
             self.end(cx, None, Close::Unanswered);
         }
     }

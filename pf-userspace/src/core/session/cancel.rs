@@ -38,7 +38,10 @@ impl Session {
 
     /// The INVITE of leg `no` has waited long enough.
     pub(super) fn give_up_invite(&mut self, cx: &mut Context<'_>, no: LegNo) {
-        if no == F {
+        if no == F && self.is_answered_before() {
+            self.cancel_invite(cx, F, None, Close::Unanswered);
+            self.end(cx, Some("SIP;cause=408;text=\"Request Timeout\""), Close::Ended);
+        } else if no == F {
             self.abandon(cx, 408, None, Close::Unanswered);
         } else if self.legs[no].role == LegRole::Far {
             self.iwf_given_up(cx, no);

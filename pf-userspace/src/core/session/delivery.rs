@@ -25,7 +25,7 @@ impl Session {
         let waits = self.legs[A].state == LegState::Inviting;
         if !cx.config.policy.direct_delivery
             || self.ending
-            || self.lost.is_some()
+            || self.is_lost()
             || waits
             || !self.fars().any(|no| self.legs[no].is_established())
         {

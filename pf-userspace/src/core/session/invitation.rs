@@ -10,7 +10,7 @@ use super::{
     leg::{F, Leg},
     media::{Reach, own_uri},
     modification::Change,
-    offer::offer_of,
+    offer::{Offered, offer_of},
     routing::{destination, max_forwards, next_hop, to_core},
     service::{Service, service},
     timer,
@@ -117,14 +117,16 @@ pub(crate) struct Originator {
 }
 
 /// Handles an INVITE outside of any dialog that was admitted: either a session comes of it, or it is answered here.
+/// `hold`: the originating device is answered at once, and the far end asked when it says something (clause 8.2.2.7.1).
 pub(crate) fn invite(
     cx: &mut Context<'_>,
     tx: ServerTx,
     from: &Peer,
     request: &Request,
     originator: Originator,
+    hold: bool,
 ) -> Option<Session> {
-    match begin(cx, tx, from, request, originator) {
+    match begin(cx, tx, from, request, originator, hold) {
         Ok(session) => Some(session),
         Err(mut refusal) => {
             cx.tagged(request, &mut refusal);
@@ -155,17 +157,24 @@ pub(crate) fn admit(
     Ok(Originator { user, asserted })
 }
 
-fn begin(
+/// A device's INVITE outside of any dialog, as far as its own side goes.
+pub(super) struct Arrived {
+    /// Its leg; the INVITE waits for an answer.
+    pub(super) leg: Leg,
+    pub(super) offered: Offered,
+    /// The other parts of its body.
+    pub(super) parts: Vec<Part>,
+}
+
+/// Reads a device's INVITE: what RFC 3261 sections 8.2.2.3 and 12.1.1, and RFC 4028 section 9, demand of any, and its
+/// session description.
+pub(super) fn arrive(
     cx: &mut Context<'_>,
     tx: ServerTx,
     from: &Peer,
     request: &Request,
-    Originator { user, asserted }: Originator,
-) -> Result<Session, Box<Response>> {
-    let refuse = |cx: &mut Context<'_>, status| Box::new(cx.refusal(request, status));
-    let max_forwards = max_forwards(request).ok_or_else(|| refuse(cx, 483))?;
-
-    // What RFC 3261 sections 8.2.2.3 and 12.1.1, and RFC 4028 section 9, demand of any INVITE.
+    user: &str,
+) -> Result<Arrived, Box<Response>> {
     let unsupported = unsupported(request);
     if !unsupported.is_empty() {
         return Err(Box::new(cx.refusal(request, 420).with("Unsupported", unsupported.join(", "))));
@@ -173,10 +182,31 @@ fn begin(
     let timer = timer::propose(&request.headers, &cx.config.policy, cx.now)
         .map_err(|min| Box::new(cx.refusal(request, 422).with("Min-SE", min.to_string())))?;
     let tag = cx.tag();
-    let dialog = Dialog::incoming(request, tag, from.flow).map_err(|_| refuse(cx, 400))?;
-
-    // Step 4: we stay in the media path.
+    let dialog = Dialog::incoming(request, tag, from.flow).map_err(|_| Box::new(cx.refusal(request, 400)))?;
     let (offered, parts) = offer_of(cx, request)?;
+    let name = request.headers.get("Contact").and_then(|c| NameAddr::parse(c).ok());
+    let device = name.as_ref().map(device_of).unwrap_or_default();
+    let mut leg = Leg::new(LegRole::Originator, user.to_owned(), device, dialog, String::new());
+    leg.asked = Some(tx);
+    leg.theirs = offered.octets.clone();
+    leg.timer = Some(timer);
+    leg.sdp_session = cx.sdp_session();
+    leg.learn(&request.headers);
+    Ok(Arrived { leg, offered, parts })
+}
+
+fn begin(
+    cx: &mut Context<'_>,
+    tx: ServerTx,
+    from: &Peer,
+    request: &Request,
+    Originator { user, asserted }: Originator,
+    hold: bool,
+) -> Result<Session, Box<Response>> {
+    let refuse = |cx: &mut Context<'_>, status| Box::new(cx.refusal(request, status));
+    let max_forwards = max_forwards(request).ok_or_else(|| refuse(cx, 483))?;
+    // Step 4: we stay in the media path.
+    let Arrived { leg: a, offered, parts } = arrive(cx, tx, from, request, &user)?;
     let trusted = cx.config.trusted.contains(&from.addr.ip());
     let service = service(request, &parts, trusted);
     if !matches!(service, Service::Cpm(_)) && cx.config.policy.refuse_other_services {
@@ -184,15 +214,6 @@ fn begin(
     }
     let destination = destination(cx, request).map_err(|status| refuse(cx, status))?;
     let hop = next_hop(cx, from, request, &destination).map_err(|status| refuse(cx, status))?;
-
-    let name = request.headers.get("Contact").and_then(|c| NameAddr::parse(c).ok());
-    let device = name.as_ref().map(device_of).unwrap_or_default();
-    let mut a = Leg::new(LegRole::Originator, user.clone(), device, dialog, String::new());
-    a.asked = Some(tx);
-    a.theirs = offered.octets.clone();
-    a.timer = Some(timer);
-    a.sdp_session = cx.sdp_session();
-    a.learn(&request.headers);
     let mut session = Session {
         id: cx.ids.session(),
         started: cx.now,
@@ -203,7 +224,8 @@ fn begin(
             destination,
             headers: request.headers.clone(),
             from: *from,
-            group: service.is_group(),
+            // What its user can join again is a group session, whatever the INVITE says.
+            group: service.is_group() || hold,
             service: service.asserted(),
             asserted: asserted.clone(),
             offerless: offered.offerless,
@@ -216,14 +238,25 @@ fn begin(
         ending: false,
         storing: Default::default(),
         lost: None,
+        missed: Default::default(),
+        inactive: false,
+        held: None,
         subscription: None,
+        unsubscribed: Vec::new(),
         reliable: None,
         early: Vec::new(),
         passing: std::collections::BTreeMap::new(),
         referrer: None,
         ended_group: None,
     };
-    session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);
+    let sent = session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);
+    if hold {
+        session.hold(cx, tx, sent);
+    } else {
+        session.open_lines(cx, F);
+        let (request, hop, interval) = sent;
+        session.send_invite(cx, F, request, hop, interval, 0, cx.now + RINGING);
+    }
     Ok(session)
 }
 
@@ -262,12 +295,13 @@ impl Originator {
     }
 }
 
-const NOT_AUTHORISED: &str = "127 Service not authorised";
+/// Warning text of a user that may not do this.
+pub(crate) const NOT_AUTHORISED: &str = "127 Service not authorised";
 const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";
 const ANONYMITY_NOT_ALLOWED: &str = "119 Anonymity not allowed";
 
 impl Session {
-    /// Step 4.a to 4.k: generates our INVITE and sends it.
+    /// Step 4.a to 4.k: generates our INVITE. Gives it with the next hop and its session interval in seconds.
     #[allow(clippy::too_many_arguments)]
     fn invite_far(
         &mut self,
@@ -279,7 +313,7 @@ impl Session {
         asserted: &[String],
         max_forwards: u32,
         (hop, routes): (Hop, Vec<String>),
-    ) {
+    ) -> (Request, Hop, u32) {
         // c. A new INVITE: own Call-ID, tag and CSeq. From shows the user's device, To stays as it was.
         let config = cx.config;
         let header = |name| received.headers.get(name).unwrap_or_default();
@@ -358,13 +392,12 @@ impl Session {
         let origin = self.legs[F].origin(self.media_host(cx, F));
         let offer = sdp::offer(offered, &self.legs[F].local_lines(|_| SetupAttr::Actpass), &origin).write();
         self.legs[F].ours = offer.to_vec();
-        self.open_lines(cx, F);
         let boundary = cx.entropy.token(20);
         let (content_type, body) = sdp::join_body(&offer, parts, &boundary);
         request.headers.push("Content-Type", content_type);
         request.body = body;
         // k. Directly to the ISF, or as the core's rules say: that is in the hop.
-        self.send_invite(cx, F, request, hop, interval, 0, cx.now + RINGING);
+        (request, hop, interval)
     }
 
     /// Sends an INVITE that makes leg `no`.

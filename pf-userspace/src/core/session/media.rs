@@ -252,12 +252,14 @@ impl Session {
             line.open = false;
         }
         let close = Close::Down(reason);
-        match leg.role {
+        let (role, iwf) = (leg.role, leg.iwf);
+        match role {
             LegRole::Device => {
                 self.close_lines(cx, no);
                 self.hang_up(cx, no, Some(MEDIA_LOST), close);
             }
-            LegRole::Far if leg.iwf && !self.ending => self.iwf_lost(cx, no, Some(MEDIA_LOST), close),
+            LegRole::Far if iwf && !self.ending => self.iwf_lost(cx, no, Some(MEDIA_LOST), close),
+            LegRole::Originator if self.client_lost_again(cx, Some(MEDIA_LOST), close) => {}
             LegRole::Far | LegRole::Originator if !self.ending => {
                 if matches!(self.legs[no].state, LegState::Established) {
                     self.hang_up(cx, no, Some(MEDIA_LOST), close);

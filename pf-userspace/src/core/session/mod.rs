@@ -16,6 +16,8 @@
 //! - `timer`: 8.2.2.4 and RFC 4028
 //! - `modification`: 8.2.2.5; `early_update`: before there is a session; `forsaken`: whose asker has left
 //! - `participants`: 8.2.2.6
+//! - `rejoin`: 8.2.2.7; with `missed`, what a client that is back gets first, and `held`, a re-join that waits until
+//!   its client says something
 //! - `passing`: other requests inside the dialog
 //!
 //! A session is plain data. It does not know how it is found: the shard derives its indexes from [`Session::keys`].
@@ -30,6 +32,7 @@ mod early;
 mod early_update;
 mod forsaken;
 mod groups;
+mod held;
 mod interworking;
 mod invitation;
 mod iwf_answer;
@@ -38,12 +41,14 @@ mod iwf_change;
 mod leg;
 mod legs;
 mod media;
+mod missed;
 mod modification;
 mod offer;
 mod options;
 mod participants;
 mod passing;
 mod provisional;
+mod rejoin;
 mod routing;
 mod service;
 mod storing;
@@ -57,9 +62,12 @@ use serde::{Deserialize, Serialize};
 
 pub use context::{Context, Ids};
 pub use groups::GroupEnd;
-pub(crate) use invitation::{FROM_TRUSTED, IN_TRUST_DOMAIN, Originator, admit, check, invite};
+pub(crate) use invitation::{
+    FROM_TRUSTED, IN_TRUST_DOMAIN, NOT_AUTHORISED, Originator, admit, check, invite,
+};
 pub(crate) use media::{Reach, own_uri};
 pub(crate) use options::options;
+pub(crate) use rejoin::{Standing, focus};
 pub(crate) use routing::{destination, next_hop};
 
 use self::{
@@ -71,6 +79,7 @@ use self::{
     iwf_bye::GivingUp,
     leg::{Close, F, Leg, LegNo, LegState},
     media::Stream,
+    missed::Missed,
     modification::Change,
     participants::Subscription,
     passing::{Pass, PassMethod, Several},
@@ -109,8 +118,16 @@ pub struct Session {
     storing: Storing,
     /// It goes on for a client that is lost.
     lost: Option<Lost>,
+    /// What that client is to get when it is back.
+    missed: Missed,
+    /// The controlling function says that the group session is inactive.
+    inactive: bool,
+    /// The INVITE for the far end, until the client says something.
+    held: Option<Box<SentInvite>>,
     /// Who takes part in it, as the controlling function tells us.
     subscription: Option<Subscription>,
+    /// Call-ID and our tag of subscriptions that have ended, until the shard has taken note of them.
+    unsubscribed: Vec<(String, String)>,
     /// Reliable provisional responses to the originating device.
     reliable: Option<Reliable>,
     /// Early dialogs of INVITEs of ours.
@@ -244,7 +261,7 @@ impl Session {
             keys.servers.extend(leg.unacked.iter().map(|unacked| unacked.tx));
             keys.media.extend(leg.lines.iter().flatten().map(|line| line.key));
         }
-        keys.dialogs.extend(self.subscription.as_ref().map(Subscription::key));
+        keys.dialogs.extend(self.subscription.as_ref().and_then(Subscription::key));
         keys.clients.extend(self.clients.keys());
         keys.orders.extend(self.storing.orders());
         keys.orders.extend(self.lost.iter().flat_map(Lost::orders));
@@ -260,7 +277,8 @@ impl Session {
     pub(crate) fn view(&self, now: Time) -> SessionView {
         let state = match () {
             () if self.ending => "ending",
-            () if self.lost.is_some() => "client lost",
+            () if self.is_lost() => "client lost",
+            () if self.held.is_some() => "waiting for a message",
             () if self.fars().any(|no| self.legs[no].is_established()) => "established",
             () => "inviting",
         };
@@ -412,6 +430,7 @@ impl Session {
 
     fn media(&mut self, cx: &mut Context<'_>, event: MediaEvent) {
         match event {
+            MediaEvent::Delivered { number, .. } => self.delivered(cx, number),
             MediaEvent::Intercepted { stream, number, message, .. } => {
                 self.intercepted(cx, stream, number, *message);
             }
@@ -422,6 +441,8 @@ impl Session {
             }
             MediaEvent::LegDown { leg, reason, counters } => self.media_down(cx, leg, reason, &counters),
             MediaEvent::LegUp { .. } => {}
+            MediaEvent::Resumed { leg } => self.resumed(leg),
+            MediaEvent::Waiting { .. } => self.client_speaks(cx),
         }
     }
 
@@ -452,7 +473,7 @@ impl Session {
         let far = |leg: &&Leg| leg.role == LegRole::Far;
         let nobody = self.legs.iter().all(|leg| far(&leg) || !leg.is_alive());
         let far_left = self.legs.iter().filter(far).any(|leg| !leg.is_closed());
-        if !self.ending && self.lost.is_none() && nobody && far_left {
+        if !self.ending && !self.is_lost() && nobody && far_left {
             self.end(cx, None, Close::Ended);
         }
         if self.legs.iter().all(Leg::is_closed) {

@@ -21,8 +21,6 @@ use crate::core::{
 
 /// How long we subscribe for, in seconds; the controlling function may shorten it.
 const EXPIRES: u32 = 3600;
-/// How long to wait before another try, after one that failed in a way that may pass.
-const RETRY: Duration = Duration::from_secs(60);
 /// The largest Expires that is believed, in seconds.
 const LONGEST: u32 = 1 << 20;
 
@@ -47,6 +45,8 @@ enum State {
     Holds(Time),
     /// It is made anew at this time.
     Again(Time),
+    /// We have ended it: its last NOTIFY is the shard's to answer.
+    Ended,
     /// It is over, and there will be no other.
     Over,
 }
@@ -56,13 +56,26 @@ impl Subscription {
     pub(super) fn deadline(&self) -> Option<Time> {
         match self.state {
             State::Holds(at) | State::Again(at) => Some(at),
-            State::Asking | State::Over => None,
+            State::Asking | State::Ended | State::Over => None,
         }
     }
 
-    /// Call-ID and our tag.
-    pub(super) fn key(&self) -> (String, String) {
+    /// Call-ID and our tag, while its NOTIFYs concern the session.
+    pub(super) fn key(&self) -> Option<(String, String)> {
+        (self.state != State::Ended).then(|| self.dialog_key())
+    }
+
+    fn dialog_key(&self) -> (String, String) {
         (self.dialog.call_id.clone(), self.dialog.local_tag.clone())
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Ended | State::Over)
+    }
+
+    /// The last known participants as a document of that conference; `None` before there was one.
+    pub(super) fn document(&self, focus: &str) -> Option<String> {
+        self.participants.document(focus)
     }
 
     pub(super) fn owns(&self, request: &Request) -> bool {
@@ -126,7 +139,8 @@ impl Session {
         let expires = if end { 0 } else { subscription.expires };
         request.headers.push("Expires", expires.to_string());
         if end {
-            subscription.state = State::Over;
+            subscription.state = State::Ended;
+            self.unsubscribed.push(subscription.dialog_key());
             // Whatever it answers: nothing here depends on it.
             let tx = cx.ids.client();
             return cx.request(tx, request, hop);
@@ -135,7 +149,12 @@ impl Session {
         self.send(cx, F, Work::Subscribe, (request, hop));
     }
 
-    /// The session ends, and nobody needs the participants any more.
+    /// Dialogs of subscriptions that we have ended since this was asked last.
+    pub(crate) fn take_unsubscribed(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.unsubscribed)
+    }
+
+    /// The session ends, or its client is back, and nobody needs the participants any more.
     pub(super) fn unsubscribe(&mut self, cx: &mut Context<'_>) {
         let lives =
             |subscription: &Subscription| matches!(subscription.state, State::Asking | State::Holds(_));
@@ -182,14 +201,16 @@ impl Session {
                 }
             }
             // The subscription is gone, or the controlling function cannot just now.
-            408 | 481 | 500..600 => subscription.state = State::Again(cx.now + RETRY),
+            408 | 481 | 500..600 => {
+                subscription.state = State::Again(cx.now + cx.config.policy.subscription_retry())
+            }
             _ => subscription.state = State::Over,
         }
     }
 
     /// Clause 8.2.2.6.1: a NOTIFY in the dialog of the subscription.
     pub(super) fn notified(&mut self, cx: &mut Context<'_>, tx: ServerTx, request: &Request) {
-        let Some(subscription) = self.subscription.as_mut().filter(|s| s.state != State::Over) else {
+        let Some(subscription) = self.subscription.as_mut().filter(|s| !s.is_over()) else {
             return cx.refuse(tx, request, 481);
         };
         if request.method != Method::Notify {
@@ -244,8 +265,9 @@ impl Session {
             }
             return;
         }
+        let retry = cx.config.policy.subscription_retry();
         let after =
-            param("retry-after").parse().map_or(RETRY, |s: u32| Duration::from_secs(s.min(LONGEST).into()));
+            param("retry-after").parse().map_or(retry, |s: u32| Duration::from_secs(s.min(LONGEST).into()));
         subscription.state = match param("reason").as_str() {
             "noresource" | "rejected" | "invariant" => State::Over,
             "deactivated" | "timeout" => State::Again(cx.now),
@@ -258,6 +280,7 @@ impl Session {
 
     /// Step 2: the group session has ended or is inactive: a new Group State Object, where the user wants one.
     fn group_is_inactive(&mut self, cx: &mut Context<'_>) {
+        self.inactive = true;
         let wishes = cx.preferences.of(&self.invitation.user);
         if cx.config.store.is_some() && (wishes.allow_store || wishes.allow_offline_storage) {
             let state = self.group_state(None);

@@ -84,8 +84,8 @@ impl Storing {
 impl Session {
     /// Clause 8.2.2.1, 200 OK step 7: the 200 was sent; the record begins.
     pub(super) fn begin_record(&mut self, cx: &mut Context<'_>) {
-        self.storing.begun = true;
-        if !self.is_recorded(cx) {
+        // A client that is back is in a session whose record has begun.
+        if std::mem::replace(&mut self.storing.begun, true) || !self.is_recorded(cx) {
             return;
         }
         let header = |name| self.invitation.headers.get(name).map(str::to_owned);

@@ -68,6 +68,8 @@ pub struct StoreConfig {
     pub wait: Duration,
     /// Octets of intercepted messages of a stream that may be held at once, until they are stored.
     pub held_octets: u64,
+    /// Octets of missed messages of one session that may wait for the return of its client.
+    pub deferred_octets: u64,
     /// Octets of intercepted messages that are stored of one session at most.
     pub session_octets: u64,
 }

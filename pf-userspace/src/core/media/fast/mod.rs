@@ -85,8 +85,10 @@ impl Switch {
             MediaCommand::ConnectLeg { leg, .. } | MediaCommand::CloseLeg { leg } => {
                 self.legs.get(*self.leg_keys.get(leg)?).map(|leg| leg.stream)
             }
-            // An answer to what userspace holds: nothing changes.
-            MediaCommand::ConfirmIntercepted { .. } => None,
+            // About what userspace holds: nothing changes yet.
+            MediaCommand::ConfirmIntercepted { .. }
+            | MediaCommand::Deliver { .. }
+            | MediaCommand::Resume { .. } => None,
         }
     }
 

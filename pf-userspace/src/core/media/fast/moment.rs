@@ -72,7 +72,7 @@ impl Switch {
 /// userspace would take for unanswered, and pass a primary's on as it is.
 fn ends_alike(sent: &Sent, leg: &Leg, primary: Option<ConnId>) -> bool {
     match sent.answer {
-        AnswerTo::Nobody | AnswerTo::Ourselves | AnswerTo::Part(_) => false,
+        AnswerTo::Delivery(_) | AnswerTo::Nobody | AnswerTo::Ourselves | AnswerTo::Part(_) => false,
         AnswerTo::Sender(sender) => {
             leg.role != LegRole::Device
                 && Some(sender.conn) == primary

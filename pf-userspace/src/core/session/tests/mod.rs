@@ -17,6 +17,7 @@ mod property;
 mod provisional;
 #[path = "../../proxy/tests/mod.rs"]
 mod proxy;
+mod rejoin;
 mod storing;
 mod timer;
 mod walk;
@@ -384,6 +385,10 @@ impl World {
                 Command::Media(MediaCommand::Intercept { keep, .. }) => {
                     format!("intercept{}", if keep.is_some() { " and keep" } else { "" })
                 }
+                Command::Media(MediaCommand::Deliver { message, .. }) => {
+                    format!("deliver {}", String::from_utf8_lossy(&message.octets))
+                }
+                Command::Media(MediaCommand::Resume { .. }) => "resume".to_owned(),
                 Command::Media(MediaCommand::OpenLeg { leg, .. }) => format!("open {}", name(leg)),
                 Command::Media(MediaCommand::CloseLeg { leg }) => format!("close {}", name(leg)),
                 Command::Media(MediaCommand::ConnectLeg { leg, remote }) => {
@@ -559,7 +564,12 @@ fn invite() -> Request {
 
 /// What the core knows of its store.
 fn store() -> StoreConfig {
-    StoreConfig { wait: Duration::from_secs(5), held_octets: 1000, session_octets: 3000 }
+    StoreConfig {
+        wait: Duration::from_secs(5),
+        held_octets: 1000,
+        deferred_octets: 3000,
+        session_octets: 3000,
+    }
 }
 
 /// UE-A's INVITE of a group session.

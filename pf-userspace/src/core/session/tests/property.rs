@@ -199,7 +199,11 @@ impl Wire {
                     assert!(self.opened.remove(&stream.0), "closed once");
                     self.open_legs.retain(|_, of| *of != stream.0);
                 }
-                Command::Media(MediaCommand::Intercept { stream, .. }) => {
+                Command::Media(
+                    MediaCommand::Deliver { stream, .. }
+                    | MediaCommand::Intercept { stream, .. }
+                    | MediaCommand::Resume { stream },
+                ) => {
                     assert!(self.opened.contains(&stream.0));
                 }
                 Command::Media(MediaCommand::ConfirmIntercepted { stream, number, .. }) => {
