@@ -181,7 +181,7 @@ impl Soak<'_> {
                 let bound = if late { None } else { Some(bind()?) };
                 sinks.push(scope.spawn(move || -> Result<Option<Sink>> {
                     thread::sleep(wait);
-                    let (end, early) = bound.map_or_else(|| bind(), Ok)?;
+                    let (end, early) = bound.map_or_else(bind, Ok)?;
                     absent.fetch_sub(late.into(), Ordering::Relaxed);
                     let mut sink = Sink::new(end, early, shape, leaves_at);
                     let outcome = sink.run(sent, ended).with_context(|| format!("receiver {nth}"));
