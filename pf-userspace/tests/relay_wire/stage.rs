@@ -117,7 +117,10 @@ impl Stage {
                     return MediaEventText::Down(leg.0, format!("{reason:?}"));
                 }
                 Ok(MediaEvent::LegClosed { leg, .. }) => return MediaEventText::Closed(leg.0),
-                Ok(MediaEvent::Intercepted { .. }) => panic!("nobody is lost here"),
+                Ok(
+                    MediaEvent::Delivered { .. } | MediaEvent::Intercepted { .. } | MediaEvent::Resumed { .. },
+                ) => panic!("nobody is lost here"),
+                Ok(MediaEvent::Waiting { .. }) => {}
                 Err(_) if std::time::Instant::now() > until => panic!("no event"),
                 Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
             }
