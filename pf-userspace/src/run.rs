@@ -8,6 +8,8 @@ mod descriptors;
 mod fast;
 mod guarded;
 mod logging;
+mod maps;
+mod settings;
 mod shard;
 mod state;
 mod views;
@@ -88,9 +90,13 @@ async fn serve(
     let (sip_events, sip) = mpsc::channel(sip_config.max_events);
     let sip_shell = SipShell::start(sip_config, sip_events).await.context("SIP")?;
     let (media_events, media) = mpsc::unbounded_channel();
+    let mut tables = path.as_ref().map(Datapath::tables).transpose()?.unwrap_or_default();
     let relay = Arc::new(Relay::start_with(relay_config(config), path, media_events).context("MSRP")?);
     // The ports are known now, and no peer knows them yet.
     let guard = guarded::Guarded::start(&config.guard, &relay.local())?;
+    tables.join(guard.tables()?);
+    let settings = settings::Settings::new(&config.datapath, !tables.is_empty());
+    let maps = maps::Maps::new(&config.datapath, tables);
     let start = Instant::now();
     let (store_outcomes, stored) = mpsc::unbounded_channel();
     let store = store_options(config).map(|options| Store::start(options, store_outcomes));
@@ -123,7 +129,8 @@ async fn serve(
     let (shut_down, told) = oneshot::channel();
     let inputs = shard::Inputs { sip, media, store: stored, queries: asked, shut_down: told };
     let mut core = tokio::spawn(shard::run(core, shells.clone(), inputs, start));
-    let views = views::Views { core: queries, shells: shells.clone(), start, fast_path, guard };
+    let views =
+        views::Views { core: queries, shells: shells.clone(), start, fast_path, guard, maps, settings };
     let admin = AdminServer::start(&config.admin.socket, views).context("admin.socket")?;
 
     ready(config, &shells)?;
@@ -222,6 +229,7 @@ fn relay_config(config: &Config) -> RelayConfig {
             reuse_connections: msrp.reuse_connections,
             ..Limits::default()
         },
+        tunables: settings::tunables(&config.datapath),
     }
 }
 

@@ -196,7 +196,7 @@ fn a_full_table_forgets_and_lets_pass() {
 fn tables_cost_what_the_check_says() {
     for sources in [1024, 65_536, 200_000] {
         let Some(guard) = guard((10, 1000), sources) else { return };
-        let maps = guard.maps().unwrap();
+        let maps = guard.tables().unwrap().list(None).unwrap();
         let map = maps.iter().find(|map| map.name == "GUARD_SOURCES").unwrap();
         assert_eq!((map.max_entries, map.kind.as_str()), (sources, "lru-hash"));
         let told = fastpath::table(sources);

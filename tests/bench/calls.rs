@@ -143,7 +143,7 @@ impl Rig {
             "direct" => None,
             _ => {
                 let core = format!("sip:{next};transport={transport}");
-                let setting = Setting { core, users: 1, fast_path: "off", trusted: true };
+                let setting = Setting { core, users: 1, fast_path: "off", trusted: true, msrp: "" };
                 Some(pf::start(binary, &setting, &dir.join("pf-sip"))?)
             }
         };

@@ -8,6 +8,8 @@ mod calls;
 mod clock;
 mod contender;
 mod fastpath;
+mod fastpath_million;
+mod fastpath_soak;
 mod frame;
 mod ground;
 mod kamailio;
@@ -41,6 +43,10 @@ enum Task {
     Relay(relay::Options),
     /// The in-kernel path beside the userspace path, other relays and no relay, over routed veth pairs (root)
     Fastpath(relay::Options),
+    /// A million messages through the in-kernel path, every octet verified at each receiver (root)
+    FastpathMillion(fastpath_million::Options),
+    /// Conversations of every kind through the in-kernel path for an hour, every octet verified (root)
+    FastpathSoak(fastpath_soak::Options),
     /// SIP: sessions set up and ended through pf per second
     Sip(calls::Options),
     /// Memory: many sessions with several devices live at once
@@ -66,6 +72,8 @@ fn main() -> Result<()> {
     match Task::parse() {
         Task::Relay(options) => relay::run(&options),
         Task::Fastpath(options) => fastpath::run(&options),
+        Task::FastpathMillion(options) => fastpath_million::run(&options),
+        Task::FastpathSoak(options) => fastpath_soak::run(&options),
         Task::Sip(options) => calls::run(&options),
         Task::Sessions(options) => sessions::run(&options),
         Task::Soak(options) => soak::run(&options),

@@ -35,6 +35,8 @@ pub(crate) struct Setting {
     pub(crate) fast_path: &'static str,
     /// Peers whose P-Asserted-Identity counts.
     pub(crate) trusted: bool,
+    /// Further lines of the `[msrp]` table.
+    pub(crate) msrp: &'static str,
 }
 
 /// A running `pf` and its addresses.
@@ -62,12 +64,12 @@ pub(crate) fn start(binary: &Path, setting: &Setting, dir: &Path) -> Result<Runn
     let config = dir.join("pf.toml");
     let relay = ground::relay(Side::Near);
     let trusted = if setting.trusted { format!("\"{}\"", ground::end(Side::Near)) } else { String::new() };
-    let Setting { core, fast_path, .. } = setting;
+    let Setting { core, fast_path, msrp, .. } = setting;
     fs::write(
         &config,
         format!(
             "state_dir = \"{0}/state\"\nfast_path = \"{fast_path}\"\n[sip]\nlisten = [\"udp:{relay}:0\", \"tcp:{relay}:0\"]\n\
-             trusted = [{trusted}]\ncore = \"{core}\"\n[msrp]\nlisten = [\"{relay}:0\"]\nworkers = 1\n\
+             trusted = [{trusted}]\ncore = \"{core}\"\n[msrp]\nlisten = [\"{relay}:0\"]\nworkers = 1\n{msrp}\n\
              [registrar]\ndomains = [\"{1}\"]\nusers = \"{0}/users.toml\"\n[admin]\nsocket = \"{0}/pf.sock\"\n\
              [log]\nlevel = \"warn\"\n",
             dir.display(),
@@ -87,7 +89,7 @@ pub(crate) fn start(binary: &Path, setting: &Setting, dir: &Path) -> Result<Runn
 }
 
 /// What `pf stats` says of the fast path.
-fn hits(binary: &Path, socket: &Path) -> Result<[u64; 2]> {
+pub(crate) fn hits(binary: &Path, socket: &Path) -> Result<[u64; 2]> {
     let output = Command::new(binary).args(["stats", "--json", "--socket"]).arg(socket).output()?;
     let stats: serde_json::Value = serde_json::from_slice(&output.stdout).context("pf stats --json")?;
     let path =
@@ -127,7 +129,7 @@ impl Contender for Pf {
     fn start(&self, lanes: usize, fanout: usize, dir: &Path) -> Result<Started> {
         let mut network = Network::new()?;
         let core = format!("sip:{};transport=tcp", network.far());
-        let setting = Setting { core, users: 1, fast_path: self.fast_path, trusted: false };
+        let setting = Setting { core, users: 1, fast_path: self.fast_path, trusted: false, msrp: "" };
         let running = start(&self.binary, &setting, &dir.join(self.name))?;
         network.connect(running.tcp, 1)?;
         for device in 0..fanout {

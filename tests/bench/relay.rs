@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::{
     contender::{Contender, Direct, Haproxy, Hits, Minimal},
+    ground,
     kamailio::Kamailio,
     load::{Load, Run, Sample},
     measure,
@@ -326,6 +327,7 @@ fn measure_one<'a>(
     let (me, [generator, contender]) = ([std::process::id()], options.placement.of(mode));
     measure::place(&me, generator);
     measure::place(&running.pids, contender);
+    ground::steer(generator, contender)?;
     let before = contender_hits(name, &running.hits);
     let mut result = running.load.run(run, &running.pids);
     if let (Ok(sample), Some(before), Some(after)) =

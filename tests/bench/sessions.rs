@@ -70,7 +70,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let mut network = Network::new()?;
     let core = format!("sip:{};transport=tcp", network.far());
-    let setting = Setting { core, users: sessions, fast_path: "off", trusted: false };
+    let setting = Setting { core, users: sessions, fast_path: "off", trusted: false, msrp: "" };
     let running =
         pf::start(&pf::binary(options.pf.as_deref()), &setting, &options.out.join("run/pf-sessions"))?;
     let pids = running.process.pids();

@@ -40,9 +40,21 @@ struct Conn {
 }
 
 /// What the far end and a device learnt from their INVITE.
-struct Invited {
-    path: String,
-    own: String,
+pub(crate) struct Invited {
+    /// The path that `pf` offered or answered.
+    pub(crate) path: String,
+    /// Our own URI.
+    pub(crate) own: String,
+}
+
+/// A session whose legs have no connections yet.
+pub(crate) struct Session {
+    pub(crate) sender: Invited,
+    /// Far end, then devices.
+    pub(crate) sinks: Vec<Invited>,
+    user: usize,
+    call: String,
+    bye: String,
 }
 
 /// Both sides of `pf`.
@@ -146,6 +158,19 @@ impl Network {
     /// Sets one session of user `number` up: device 0 invites the far end, `pf` invites devices 1 to `devices`.
     /// Every leg's MSRP connection is made and bound.
     pub(crate) fn session(&mut self, number: usize, devices: usize) -> Result<Lane> {
+        let Session { sender, sinks, .. } = self.invite(number, devices)?;
+        let bind = |side, end: &Invited| {
+            let (end, more) = bind(side, &end.path, &end.own)?;
+            ensure!(more.is_empty(), "something came before the load");
+            Ok(end)
+        };
+        let sender = bind(Side::Near, &sender).context("leg of the sender")?;
+        let sinks = sinks.iter().map(|sink| bind(Side::Far, sink));
+        Ok(Lane { sender, sinks: sinks.collect::<Result<_>>().context("leg of a sink")? })
+    }
+
+    /// The same by SIP alone: who is invited accepts, and nobody has connected yet.
+    pub(crate) fn invite(&mut self, number: usize, devices: usize) -> Result<Session> {
         let user = user(number);
         let (call, tag, branch) = (self.id("c"), self.id("t"), self.id("z9hG4bK"));
         let (session, contact, local) = (self.id("s"), self.contact(number, 0), self.local[0]);
@@ -166,14 +191,17 @@ impl Network {
         ensure!(answer.status() == Some(200), "INVITE was answered `{}`", answer.start);
         let (routes, to) = (answer.routes(), answer.header("To").unwrap_or_default());
         let remote = answer.contact().context("200 without Contact")?;
-        let ack = format!(
-            "ACK {remote} SIP/2.0\r\nVia: SIP/2.0/TCP {local};branch={}\r\nMax-Forwards: 70\r\n{routes}\
-             From: <sip:{user}@{DOMAIN}>;tag={tag}\r\nTo: {to}\r\nCall-ID: {call}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n",
-            self.id("z9hG4bK")
-        );
+        let within = |method: &str, cseq: u32, branch: String| {
+            format!(
+                "{method} {remote} SIP/2.0\r\nVia: SIP/2.0/TCP {local};branch={branch}\r\nMax-Forwards: 70\r\n{routes}\
+                 From: <sip:{user}@{DOMAIN}>;tag={tag}\r\nTo: {to}\r\nCall-ID: {call}\r\nCSeq: {cseq} {method}\r\n\
+                 Content-Length: 0\r\n\r\n"
+            )
+        };
+        let ack = within("ACK", 1, self.id("z9hG4bK"));
+        let bye = within("BYE", 2, self.id("z9hG4bK"));
         self.write(number % self.gateways, ack.as_bytes())?;
         let path = answer.path().context("200 without a=path")?.to_owned();
-        let sender = bind(Side::Near, &path, &own).context("leg of the sender")?;
         let mut sinks = Vec::new();
         for sink in 0..=devices {
             let who = if sink == 0 { "far".into() } else { format!("d{sink}.{user}") };
@@ -183,11 +211,21 @@ impl Network {
                 ensure!(Instant::now() < end, "{who} got no INVITE");
                 self.turn(None)?;
             }
-            let invited = self.invited.remove(&key).context("invited")?;
-            sinks
-                .push(bind(Side::Far, &invited.path, &invited.own).with_context(|| format!("leg of {who}"))?);
+            sinks.push(self.invited.remove(&key).context("invited")?);
         }
-        Ok(Lane { sender, sinks })
+        Ok(Session { sender: Invited { path, own }, sinks, user: number, call, bye })
+    }
+
+    /// Ends a session with a BYE of its originator.
+    pub(crate) fn end(&mut self, session: &Session) -> Result<()> {
+        let answer = self.transact(session.user, &session.call, &session.bye)?;
+        ensure!(answer.status() == Some(200), "BYE was answered `{}`", answer.start);
+        Ok(())
+    }
+
+    /// Answers what came meanwhile.
+    pub(crate) fn serve_pending(&mut self) -> Result<()> {
+        self.turn(None).map(drop)
     }
 
     /// Sends a request of a device of user `number` and waits for its final response.
@@ -281,8 +319,9 @@ fn description(path: &str) -> String {
     )
 }
 
-/// Connects to `path` and binds the connection with a SEND without body (RFC 4975 section 5.4).
-fn bind(side: Side, path: &str, own: &str) -> Result<End> {
+/// Connects to `path` and binds the connection with a SEND without body (RFC 4975 section 5.4). What came behind its
+/// answer comes back, too.
+pub(crate) fn bind(side: Side, path: &str, own: &str) -> Result<(End, Vec<u8>)> {
     let authority = path.strip_prefix("msrp://").and_then(|rest| rest.split('/').next()).context("path")?;
     let address: SocketAddr = authority.parse().with_context(|| format!("address of path {path}"))?;
     let mut stream = ground::connect(side, address)?;
@@ -302,7 +341,7 @@ fn bind(side: Side, path: &str, own: &str) -> Result<End> {
         input.extend_from_slice(&piece[..n]);
         let Some(answer) = frame::parse(&input)? else { continue };
         ensure!(answer.kind == Kind::Response(200), "the binding SEND was answered {:?}", answer.kind);
-        ensure!(answer.octets == input.len(), "something came before the load");
-        return Ok(End { stream, to_path: path.to_owned(), own: own.to_owned() });
+        let octets = answer.octets;
+        return Ok((End { stream, to_path: path.to_owned(), own: own.to_owned() }, input.split_off(octets)));
     }
 }

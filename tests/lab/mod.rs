@@ -8,6 +8,8 @@ pub mod demo;
 pub mod ladder;
 pub mod msrp;
 pub mod net;
+pub mod offload;
+pub mod path;
 pub mod pf;
 pub mod probe;
 pub mod sip;

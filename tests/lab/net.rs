@@ -4,6 +4,7 @@
 //! process in them is gone. So nothing stays behind, even after a panic or a kill.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, UdpSocket as StdUdp},
@@ -15,6 +16,11 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+
+use crate::{
+    offload::{self, Offload},
+    path::Path,
+};
 
 /// Where an actor lives: its address, and the namespace that has it.
 #[derive(Clone, Debug)]
@@ -176,6 +182,10 @@ impl Namespace {
 pub struct Network {
     hub: Namespace,
     hosts: u8,
+    /// Hosts that shall live behind a [`Path`], and the seed of its dice.
+    behind: BTreeMap<String, u64>,
+    paths: BTreeMap<String, Arc<Path>>,
+    places: BTreeMap<String, Namespace>,
 }
 
 /// A host of a [`Network`].
@@ -193,7 +203,13 @@ impl Network {
         let hub = Namespace::new("hub")?;
         hub.ip("link add br0 type bridge")?;
         hub.ip("link set br0 up")?;
-        Ok(Network { hub, hosts: 0 })
+        Ok(Network {
+            hub,
+            hosts: 0,
+            behind: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            places: BTreeMap::new(),
+        })
     }
 
     /// A network for a test: `None`, with a word on stderr, where this process may not make one. In CI (`CI` is set)
@@ -209,13 +225,45 @@ impl Network {
         }
     }
 
+    /// Hosts of this name, added later, live behind a path that can go wrong.
+    pub fn put_behind(&mut self, name: &str, seed: u64) {
+        self.behind.insert(name.to_owned(), seed);
+    }
+
+    /// The path of a host that was put behind one.
+    pub fn path(&self, name: &str) -> Result<&Path> {
+        Ok(self.paths.get(name).with_context(|| format!("{name} lives behind no path"))?.as_ref())
+    }
+
+    /// The paths of several, to have.
+    pub fn paths(&self, names: &[&str]) -> Result<Vec<Arc<Path>>> {
+        let path = |name: &&str| self.paths.get(*name).cloned().with_context(|| format!("no path of {name}"));
+        names.iter().map(path).collect()
+    }
+
+    /// Switches what the interface of a host does for its kernel.
+    pub fn offload(&self, name: &str, what: Offload, on: bool) -> Result<()> {
+        let host = self.places.get(name).with_context(|| format!("no host {name}"))?;
+        host.run(|| offload::switch("eth0", what, on))?
+    }
+
     /// Adds a host: `10.77.0.<n>` and `fd77::<n>` on a veth pair.
     pub fn host(&mut self, name: &str) -> Result<Host> {
         self.hosts = self.hosts.checked_add(1).context("too many hosts")?;
         let number = self.hosts;
         let namespace = Namespace::new(name)?;
         let port = format!("port{number}");
-        self.hub.ip(&format!("link add {port} type veth peer name eth0 netns {}", namespace.thread()))?;
+        match self.behind.get(name) {
+            Some(seed) => {
+                let path = Path::new(&namespace, &self.hub, &port, *seed)?;
+                self.paths.insert(name.to_owned(), Arc::new(path));
+            }
+            None => {
+                let peer = namespace.thread();
+                self.hub.ip(&format!("link add {port} type veth peer name eth0 netns {peer}"))?;
+            }
+        }
+        self.places.insert(name.to_owned(), namespace.clone());
         self.hub.ip(&format!("link set {port} master br0 up"))?;
         let v4 = Ipv4Addr::new(10, 77, 0, number);
         let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, number.into());

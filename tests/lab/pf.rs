@@ -46,6 +46,8 @@ pub struct PfOptions {
     pub fast_path: &'static str,
     /// Further tables.
     pub more: String,
+    /// A program that runs `pf`, with its arguments: one that takes rights away, say.
+    pub under: Vec<&'static str>,
     /// Log level.
     pub log: String,
 }
@@ -67,6 +69,7 @@ impl PfOptions {
             msrp: String::new(),
             fast_path: "off",
             more: String::new(),
+            under: Vec::new(),
             log: "info".into(),
         }
     }
@@ -116,6 +119,7 @@ pub struct Pf {
     /// Directory of its configuration.
     pub directory: PathBuf,
     binary: PathBuf,
+    under: Vec<&'static str>,
     place: Place,
     child: Option<Child>,
     log: Arc<Mutex<String>>,
@@ -142,6 +146,7 @@ impl Pf {
             admin: PathBuf::new(),
             directory,
             binary: binary()?,
+            under: options.under.clone(),
             place: options.place.clone(),
             child: None,
             log: Arc::default(),
@@ -182,7 +187,14 @@ impl Pf {
     }
 
     fn launch(&mut self) -> Result<()> {
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.under.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&self.binary);
+                command
+            }
+            None => Command::new(&self.binary),
+        };
         command.arg("run").arg("--config").arg(self.directory.join("pf.toml"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self
@@ -342,7 +354,7 @@ impl Drop for Pf {
 }
 
 /// The `pf` to test: `PF_BIN`, else the one beside the running test.
-fn binary() -> Result<PathBuf> {
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("PF_BIN") {
         let path = PathBuf::from(path);
         if path.is_file() {

@@ -148,7 +148,7 @@ async fn provisional_responses_pass_with_or_without_description() -> Result<()> 
     scene.verify()
 }
 
-// Rows: AMB-36
+// Rows: INV-14, AMB-36
 #[tokio::test]
 async fn what_surrounds_the_procedures_in_one_session() -> Result<()> {
     let lab = Interworking::start(&["UE-A"], "interworking_rejected_streams = true").await?;

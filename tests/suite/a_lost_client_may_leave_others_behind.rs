@@ -41,6 +41,31 @@ async fn with_another_device_the_session_goes_on_for_it() -> Result<()> {
     scene.verify()
 }
 
+// Rows: BYE-06
+#[tokio::test]
+async fn of_several_reasons_the_sip_cause_decides() -> Result<()> {
+    let scene = Scene::with(&["UE-A", "UE-B"]).await?;
+    let (mut a, mut far, mut others) = scene.full_call().await?;
+    let lost = "Q.850;cause=16;text=\"SIP;cause=200, that is\", SIP ; cause=503";
+    assert_eq!(a.dialog.bye(Some(lost)).await?.code(), 200);
+    let sent = others[0].media.chat(Scene::ALICE, Scene::BOB, "on my tablet").await?;
+    assert_eq!(far.media.message(SOON).await?.body, sent.body);
+    let (bye, ends) = tokio::join!(far.dialog.bye(None), others[0].hung_up());
+    assert_eq!(bye?.code(), 200);
+    ends?;
+
+    let (mut a, mut far, mut others) = scene.full_call().await?;
+    let left = "Q.850 ;cause=41, sip;text=\"cause=503\" ; cause=200";
+    let ends = async {
+        far.hung_up().await?;
+        others[0].hung_up().await
+    };
+    let (bye, ends) = tokio::join!(a.dialog.bye(Some(left)), ends);
+    assert_eq!(bye?.code(), 200);
+    ends?;
+    scene.verify()
+}
+
 // Rows: AMB-16
 #[tokio::test]
 async fn the_far_end_can_still_be_heard_by_the_device_that_is_left() -> Result<()> {

@@ -55,8 +55,10 @@ async fn the_first_of_several_faults_is_named() -> Result<()> {
         let scene = Scene::start(options).await?;
         let offer = SdpOptions::setup("active");
         let refusal = scene.a().invite_with(Scene::BOB, &offer, privately).await?.refused(SOON).await?;
+        assert_eq!(refusal.code(), 403);
         let warning = refusal.required("Warning")?;
         assert!(warning.contains(text), "{warning}");
+        scene.far.agent.no_request(QUIET / 4).await?;
     }
     Ok(())
 }

@@ -36,6 +36,8 @@ async fn a_device_without_the_feature_tags_gets_no_leg() -> Result<()> {
     scene.devices[1].register_features(Vec::new()).await?;
     let (mut a, mut far) = scene.call().await?;
     scene.device(1).agent.no_request(QUIET).await?;
+    let table = scene.pf.cli_json("devices")?;
+    assert_eq!(table.as_array().map(Vec::len), Some(2), "it is still registered: {table}");
     let (bye, done) = tokio::join!(far.hung_up(), a.hang_up());
     bye?;
     done?;
@@ -95,7 +97,9 @@ async fn the_originator_is_known_by_its_instance_not_by_its_address() -> Result<
     scene.devices[1].register_features(vec![icsi_tag(&[ICSI_SESSION])]).await?;
     scene.devices[0].register().await?;
     let proxy = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
-    let device = scene.a().device.clone();
+    // The same URN by the rules of URNs.
+    let mut device = scene.a().device.clone();
+    device.instance = format!("URN:UUID:{}", device.instance["urn:uuid:".len()..].to_uppercase());
     let mut moved = Ue::start("UE-A2", &Place::loopback(15), device, proxy, &scene.trace)?;
     moved.register().await?;
     let calling = moved.invite(Scene::BOB).await?;

@@ -10,7 +10,7 @@ use lab::{
 
 async fn chat(transport: Transport) -> Result<()> {
     let scene = Scene::start(SceneOptions { transport, ..SceneOptions::default() }).await?;
-    let (a, mut far, mut others) = scene.full_call().await?;
+    let (mut a, mut far, mut others) = scene.full_call().await?;
     let mut sent = Vec::new();
     for (number, size) in [1, 20, 2_000, 2_048, 2_049, 30_000, 200_000].into_iter().enumerate() {
         let message = Outgoing::chat(Scene::ALICE, Scene::BOB, &"x".repeat(size));
@@ -27,8 +27,9 @@ async fn chat(transport: Transport) -> Result<()> {
         }
         call.media.quiet(QUIET / 4).await?;
     }
-    // The originator is no "other device": nobody invited it.
+    // The originator is no "other device": nobody invited it, and it hears nothing of what it said.
     scene.a().agent.no_request(QUIET / 4).await?;
+    a.media.quiet(QUIET / 4).await?;
     scene.verify()
 }
 

@@ -148,6 +148,7 @@ fn changed_back_by(method: &str) -> Words {
 }
 
 /// It takes a minute, so all at once.
+// Rows: INV-21
 #[tokio::test]
 async fn pf_refreshes_one_side_and_the_callers_session_expires() -> Result<()> {
     let [by_update, by_invite] = ["UPDATE", "INVITE"].map(expires);

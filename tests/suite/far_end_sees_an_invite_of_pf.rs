@@ -28,6 +28,9 @@ async fn what_is_copied_is_copied_to_the_letter() -> Result<()> {
         invite.set("Conversation-ID", "f81d4fae-7dec-11d0-A765-00a0c91e6bf6");
         invite.set("Contribution-ID", "6B79b8bc937e4985b1dffd062b687bd7");
         invite.headers.push(("InReplyTo-Contribution-ID".into(), "01234567-Aa".into()));
+        let contact =
+            format!("{};q=0.3;+g.example.unheard-of=\"<One>\"", invite.header("Contact").unwrap_or_default());
+        invite.set("Contact", contact);
         invite.remove("Accept-Contact");
         for value in accept {
             invite.headers.push(("a".into(), value.into()));
@@ -44,6 +47,8 @@ async fn what_is_copied_is_copied_to_the_letter() -> Result<()> {
     let own = format!("<{}>", scene.a().device.instance);
     assert_eq!(param(contact, "+sip.instance"), Some(own.as_str()));
     assert!(param(contact, "+g.3gpp.icsi-ref").is_some_and(|tag| tag.contains("oma.cpm.session")));
+    assert_eq!(param(contact, "q"), Some("0.3"));
+    assert_eq!(param(contact, "+g.example.unheard-of"), Some("<One>"), "{contact}");
     Ok(())
 }
 
@@ -63,6 +68,7 @@ async fn the_dialog_is_pfs_own() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
     let (calling, invited) = pass(&scene, Scene::BOB, |invite| {
         invite.set("Max-Forwards", "50");
+        invite.set("CSeq", "4711 INVITE");
         invite.remove("Supported");
     })
     .await?;
@@ -72,8 +78,11 @@ async fn the_dialog_is_pfs_own() -> Result<()> {
         |message: &Message| lab::sip::tag(message.header("From").unwrap_or_default()).map(str::to_owned);
     assert_ne!(tag(&got), tag(&ours));
     assert_eq!(got.all("Via").len(), 1, "Vias of the client are not shown on");
+    assert!(got.branch().is_some() && got.branch() != ours.branch());
+    assert_ne!(got.cseq(), ours.cseq());
     assert_eq!(got.header("Max-Forwards"), Some("49"));
-    assert!(got.required("User-Agent")?.starts_with("CPM-serv/OMA"), "{:?}", got.header("User-Agent"));
+    assert_eq!(got.all("User-Agent").len(), 1);
+    assert!(got.required("User-Agent")?.starts_with("CPM-serv/OMA2.2"), "{:?}", got.header("User-Agent"));
     assert!(got.all("Supported").iter().any(|value| value.contains("timer")));
     assert!(!got.all("Supported").iter().any(|value| value.contains("recipient-list-invite")));
     assert_eq!(param(got.required("Session-Expires")?, "refresher"), Some("uac"));
@@ -167,14 +176,15 @@ async fn a_recipient_list_goes_along() -> Result<()> {
 #[tokio::test]
 async fn whatever_needs_the_media_path_puts_pf_there() -> Result<()> {
     let isf = Party::start("ISF", &Place::loopback(8), Transport::Udp, "sip:isf@x", &Trace::default())?;
-    // Each alone: direct delivery, MSRP interoperability, interworking.
+    // Each alone: direct delivery, MSRP interoperability, interworking, storage.
     for (policy, interworking) in [
         ("direct_delivery = true", false),
         ("direct_delivery = false\nlegacy_matching = true", false),
-        ("direct_delivery = false", true),
+        ("direct_delivery = false\ninterworking_after = [404]", true),
+        ("direct_delivery = false\nallow_defer = true", false),
     ] {
         let scene = Scene::start(SceneOptions {
-            policy: policy.to_owned(),
+            policy: format!("media_path = \"when-needed\"\n{policy}"),
             isf: interworking.then(|| isf.agent.local()),
             ..SceneOptions::default()
         })

@@ -1,10 +1,12 @@
 //! The 200 on leg A.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use lab::{
     actor::Scene,
     sip::{Message, Sdp, SdpOptions, host_port, tag, uri},
-    wait::{SOON, until},
+    wait::{SOON, never, until},
 };
 
 // Rows: ANS-08, ANS-09, ANS-11
@@ -50,6 +52,7 @@ async fn the_answer_keeps_rejected_lines_and_the_far_ends_types() -> Result<()> 
     assert_eq!(lines[0].attribute("accept-types"), Some("message/cpim"));
     assert_eq!(lines[0].attribute("accept-wrapped-types"), Some("text/plain"));
     assert_ne!(lines[0].path()?, Sdp::parse(&far.answer.body)?.media[0].path()?);
+    assert_eq!(lines[0].socket()?, scene.pf.msrp[0], "c= and m= are pf's");
     Ok(())
 }
 
@@ -70,5 +73,9 @@ async fn the_200_is_repeated_until_the_ack_and_the_ack_goes_on() -> Result<()> {
     let ack: Message = far_request.acked(SOON).await?;
     assert!(!pending, "the far end was acknowledged before UE-A had acknowledged");
     assert_eq!(ack.cseq(), far_request.message.cseq());
+    // The pause before the next one would have been 4 s at the most.
+    let until_now = answers();
+    let again = until(SOON, "", || answers() > until_now);
+    never(Duration::from_secs(4), "the 200 once more", again).await?;
     Ok(())
 }

@@ -81,8 +81,13 @@ async fn the_far_ends_bye_is_answered_after_the_originators() -> Result<()> {
     never(QUIET, "the 200 to the far end's BYE", bye.last(SOON)).await?;
     a_bye.answer(200, "OK").await?;
     assert_eq!(bye.last(SOON).await?.code(), 200);
-    a.media.closed(SOON).await?;
-    far.media.closed(SOON).await?;
+    for call in [&mut a, &mut far].into_iter().chain(&mut others) {
+        call.media.closed(SOON).await?;
+    }
+    until(SOON, "no session to be left", || {
+        scene.pf.cli_json("sessions").is_ok_and(|list| list.as_array().is_some_and(Vec::is_empty))
+    })
+    .await?;
     scene.verify()
 }
 

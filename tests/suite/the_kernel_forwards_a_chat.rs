@@ -11,9 +11,11 @@ use lab::{
 
 use crate::fast::{diagnosis, fast, open_minded, shares};
 
-fn hello(from: &str, to: &str, number: usize) -> Outgoing {
-    let text = format!("message {number} {}", "x".repeat(number * 37 % 700));
-    Outgoing { explicit_end: true, ..Outgoing::chat(from, to, &text) }
+/// Of up to 700 characters, or of up to 12,000 where they may be long.
+fn hello(from: &str, to: &str, number: usize, long: bool) -> Outgoing {
+    let length = if long { number * 7919 % 12_000 } else { number * 37 % 700 };
+    let text = format!("message {number} {}", "x".repeat(length));
+    Outgoing { explicit_end: true, chunk: 20_000, ..Outgoing::chat(from, to, &text) }
 }
 
 async fn everybody_got(calls: &mut [&mut Call], sent: &[Outgoing]) -> Result<()> {
@@ -30,14 +32,14 @@ async fn everybody_got(calls: &mut [&mut Call], sent: &[Outgoing]) -> Result<()>
     Ok(())
 }
 
-async fn chat(scene: &Scene) -> Result<()> {
+async fn chat(scene: &Scene, long: bool) -> Result<()> {
     let (mut a, mut far, others) = scene.full_call_with(&open_minded()).await?;
     let mut others = others;
     // From both sides, so that every leg is known.
     let mut warm = Vec::new();
     for number in 0..6 {
         let (from, to) = [(&a, Scene::BOB), (&far, Scene::ALICE)][number % 2];
-        let message = hello(Scene::ALICE, to, number);
+        let message = hello(Scene::ALICE, to, number, long);
         from.media.send(&message).await?.accepted(SOON).await.context("warming up")?;
         warm.push(message);
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -45,7 +47,7 @@ async fn chat(scene: &Scene) -> Result<()> {
     let (kernel, passed) = shares(scene)?;
     let mut sent = Vec::new();
     for number in 0..400 {
-        let message = hello(Scene::ALICE, Scene::BOB, number);
+        let message = hello(Scene::ALICE, Scene::BOB, number, long);
         let sending = a.media.send(&message).await?;
         sending.accepted(SOON).await.with_context(|| format!("message {number}\n{}", diagnosis(scene)))?;
         sent.push(message);
@@ -54,7 +56,9 @@ async fn chat(scene: &Scene) -> Result<()> {
     let (kernel, passed) = (kernel_now - kernel, passed_now - passed);
     let outcome = format!("{kernel} in the kernel, {passed} in userspace\n{}", diagnosis(scene));
     ensure!(kernel + passed == 400, "{outcome}");
-    ensure!(kernel * 100 > 400 * 99, "{outcome}");
+    // A long one may come in two parts, or fill its share of the log where the machine is busy.
+    let least = if long { 75 } else { 99 };
+    ensure!(kernel * 100 > 400 * least, "{outcome}");
     let ours: Vec<Outgoing> = warm.iter().step_by(2).cloned().collect();
     let theirs: Vec<Outgoing> = warm.iter().skip(1).step_by(2).cloned().collect();
     everybody_got(&mut [&mut far], &[ours, sent.clone()].concat()).await?;
@@ -65,24 +69,35 @@ async fn chat(scene: &Scene) -> Result<()> {
 }
 
 /// The chat, where there is a fast path.
-async fn chat_in(options: SceneOptions) -> Result<()> {
+async fn chat_in(options: SceneOptions, long: bool) -> Result<()> {
     match fast(options).await? {
-        Some(scene) => chat(&scene).await,
+        Some(scene) => chat(&scene, long).await,
         None => Ok(()),
     }
 }
 
 #[tokio::test]
 async fn the_kernel_forwards_a_chat() -> Result<()> {
-    chat_in(SceneOptions::default()).await
+    chat_in(SceneOptions::default(), false).await
+}
+
+/// A message longer than a segment is one packet for the programs where interfaces take such packets.
+#[tokio::test]
+async fn the_kernel_forwards_long_messages() -> Result<()> {
+    chat_in(SceneOptions::default(), true).await
+}
+
+#[tokio::test]
+async fn the_kernel_forwards_long_messages_over_ipv6() -> Result<()> {
+    chat_in(SceneOptions { ipv6: true, ..SceneOptions::default() }, true).await
 }
 
 #[tokio::test]
 async fn the_kernel_forwards_a_chat_over_ipv6() -> Result<()> {
-    chat_in(SceneOptions { ipv6: true, ..SceneOptions::default() }).await
+    chat_in(SceneOptions { ipv6: true, ..SceneOptions::default() }, false).await
 }
 
 #[tokio::test]
 async fn the_kernel_forwards_a_chat_on_one_host() -> Result<()> {
-    chat_in(SceneOptions { one_host: true, ..SceneOptions::default() }).await
+    chat_in(SceneOptions { one_host: true, ..SceneOptions::default() }, false).await
 }

@@ -1,6 +1,6 @@
 //! CEMA, plain RFC 4975, and matching by session-id.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use lab::{
     actor::{Scene, SceneOptions},
     msrp::{Flag, Frame, Head, MsrpUri, Wire},
@@ -8,7 +8,7 @@ use lab::{
     wait::{QUIET, SOON, never, within},
 };
 
-// Rows: MED-14
+// Rows: MED-12, MED-14
 #[tokio::test]
 async fn with_cema_pf_connects_to_the_media_line() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
@@ -39,6 +39,27 @@ async fn without_cema_pf_connects_to_the_path() -> Result<()> {
     let far = invited.accept_with(&answer, |_| {}).await?;
     let _a = calling.answered(SOON).await?;
     far.media.ready(SOON).await?;
+    never(QUIET / 4, "a connection to the m= line", elsewhere.accept()).await
+}
+
+// Rows: MED-15, AMB-09
+#[tokio::test]
+async fn a_far_end_that_connects_itself_is_waited_for_whatever_its_addresses() -> Result<()> {
+    let scene = Scene::with(&["UE-A"]).await?;
+    let elsewhere = scene.far.place.listen(0)?;
+    let answer = SdpOptions { socket: Some(elsewhere.local_addr()?), ..SdpOptions::setup("active") };
+    let offer = SdpOptions { cema: true, ..SdpOptions::setup("active") };
+    let calling = scene.a().invite_with(Scene::BOB, &offer, |_| {}).await?;
+    let mut far = scene.far.invited(SOON).await?.accept_with(&answer, |_| {}).await?;
+    let a = calling.answered(SOON).await?;
+    a.media.ready(SOON).await?;
+    far.media.ready(SOON).await?;
+    // UE-A does CEMA and pf does not: no new offer without it is due.
+    assert!(a.invite.body.windows(9).any(|octets| octets == b"msrp-cema"));
+    assert_eq!(far.peer_sdp.msrp()?.attribute("msrp-cema"), None);
+    far.dialog.next_request(QUIET).await.err().context("another offer")?;
+    let sent = a.media.chat(Scene::ALICE, Scene::BOB, "hello").await?;
+    assert_eq!(far.media.message(SOON).await?.body, sent.body);
     never(QUIET / 4, "a connection to the m= line", elsewhere.accept()).await
 }
 

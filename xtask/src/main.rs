@@ -25,7 +25,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Measure against other relays: `cargo xtask bench relay|sip|sessions`
+    /// Measure against other relays: `cargo xtask bench relay|fastpath|sip|sessions|soak`
     #[command(disable_help_flag = true)]
     Bench {
         /// Which benchmark, and its arguments
@@ -44,7 +44,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Build pf and show it at work: four devices of a user, a far end, a thousand messages
+    /// Build pf and show it at work: four devices of a user, a far end, two thousand messages
     #[command(disable_help_flag = true)]
     Demo {
         /// Arguments for `pf-lab demo`

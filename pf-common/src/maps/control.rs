@@ -23,6 +23,8 @@ pub enum Op {
     Tick = 6,
     /// Slow for good in both roles, and the flow ends with a SYN.
     Close = 7,
+    /// `transmit.cap_segments` becomes `a`.
+    Cap = 8,
 }
 
 /// The answer of [`Op::ArmLeg`] where the leg's link has not been learned yet: no [`Arm`] has this number.

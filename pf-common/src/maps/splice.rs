@@ -101,6 +101,8 @@ pub struct Slot {
     pub link: Link,
     /// 1 once userspace has given the connection up: its kernel socket goes through its last states. A SYN ends that.
     pub closing: u32,
+    /// Zero.
+    pub zero: u32,
     /// The stream: the state machine.
     pub connection: Connection,
 }
@@ -117,6 +119,10 @@ pub const LEG_ANSWERS: u32 = 1;
 /// The messages that this leg may send are not restricted to `message/cpim`.
 pub const LEG_ANY_TYPE: u32 = 2;
 
+/// Messages longer than a segment may go to the targets: their path blocks are as long as that of this leg, so that the
+/// packet of such a message keeps its length.
+pub const LEG_LONG: u32 = 4;
+
 /// One MSRP leg: a session on its connection.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +135,7 @@ pub struct LegEntry {
     pub in_block_len: u32,
     /// Octets of `out_block`.
     pub out_block_len: u32,
-    /// [`LEG_ANSWERS`], [`LEG_ANY_TYPE`].
+    /// [`LEG_ANSWERS`], [`LEG_ANY_TYPE`], [`LEG_LONG`].
     pub flags: u32,
     /// The leg that gets the responses of this one.
     pub answer_to: u32,
@@ -205,4 +211,4 @@ const _: () = assert!(size_of::<Link>() == 40 + 8 + 4 + 12 + 3 * 4);
 const _: () = assert!(size_of::<LegEntry>() == 10 * 4 + MAX_LEGS * 4 + 2 * BLOCK_MAX);
 const _: () = assert!(size_of::<SessionKey>() == 4 + 16 && align_of::<SessionKey>() == 4);
 const _: () = assert!(size_of::<LogHeader>() == 32);
-const _: () = assert!(size_of::<Slot>() == 8 + 32 + 76 + 4 + size_of::<Connection>());
+const _: () = assert!(size_of::<Slot>() == 8 + 32 + 76 + 2 * 4 + size_of::<Connection>());

@@ -2,7 +2,7 @@
 
 use super::mutant::{Mutant, broken};
 use super::seq::{after, before, earlier, later};
-use super::{Arm, CAP_SEGMENTS, Cause, Connection, Header};
+use super::{Arm, Cause, Connection, Header};
 
 /// Who writes the octets of the stream to the peer.
 #[repr(u32)]
@@ -137,10 +137,10 @@ pub struct Taken {
 
 impl Connection {
     /// Offers a message of `message.len` octets to the leg and reserves the next range of the stream for it, with
-    /// the acknowledgement that the packet carries to the leg's peer. Must be followed by sending the packet, or by
-    /// [`Connection::clone_failed`].
-    pub fn reserve(&mut self, message: &Injected, now: u32) -> Reserved {
-        let cause = self.refusal(message.len);
+    /// the acknowledgement that the packet carries to the leg's peer. The packet will be cut into segments of at most
+    /// `segment` octets. Must be followed by sending the packet, or by [`Connection::clone_failed`].
+    pub fn reserve(&mut self, message: &Injected, segment: u32, now: u32) -> Reserved {
+        let cause = self.refusal(message.len, segment);
         if cause != Cause::Clear {
             // Under the same lock: the next message must not overtake this one (M3).
             if !broken(Mutant::MissStaysFast) {
@@ -162,16 +162,16 @@ impl Connection {
         Reserved { cause, header: Header { seq, ack, window: self.receive.window } }
     }
 
-    /// Why the leg cannot take `len` octets now; `Clear` if it can.
-    fn refusal(&mut self, len: u32) -> Cause {
+    /// Why the leg cannot take `len` octets in such segments now; `Clear` if it can.
+    fn refusal(&mut self, len: u32, segment: u32) -> Cause {
         if self.leg.mode != LegMode::Fast {
             return Cause::LegSlow;
         }
         self.journal.prune(self.transmit.acked);
         let tx = &self.transmit;
         let end = tx.next().wrapping_add(len);
-        let cap = tx.acked.wrapping_add(CAP_SEGMENTS.wrapping_mul(tx.mss));
-        if len > tx.mss {
+        let cap = tx.acked.wrapping_add(tx.cap_segments.wrapping_mul(tx.mss));
+        if segment > tx.mss {
             Cause::LegTooLong
         } else if after(end, cap) {
             Cause::LegCap

@@ -59,8 +59,8 @@ pub const ACK_DELAY: u32 = 30;
 /// exceed the peer's delayed ACK: 50 ms demoted idle connections, 250 ms none.
 pub const STALL: u32 = 250;
 
-/// Octets in flight on a leg are at most this many times its MSS: the initial window of RFC 6928, the only brake on
-/// injected octets, which no congestion control sees.
+/// Octets in flight on a leg are at most this many times its MSS unless userspace says otherwise: the initial window of
+/// RFC 6928, the only brake on injected octets, which no congestion control sees.
 pub const CAP_SEGMENTS: u32 = 10;
 
 /// The TCP header of a packet, as far as this module looks at it.
@@ -167,6 +167,8 @@ pub struct Transmit {
     pub progress: u32,
     /// The longest payload the peer takes, in octets.
     pub mss: u32,
+    /// Octets in flight are at most this many times `mss`: [`CAP_SEGMENTS`] at first.
+    pub cap_segments: u32,
 }
 
 /// One TCP connection between the relay's kernel socket and its peer, both directions.
@@ -232,6 +234,7 @@ impl Connection {
                 duplicates: 0,
                 progress: 0,
                 mss: handshake.mss,
+                cap_segments: CAP_SEGMENTS,
             },
             source: Source::new(expected, log_capacity),
             leg: Leg::new(),

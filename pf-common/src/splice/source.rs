@@ -67,6 +67,12 @@ impl Source {
         self.logged.wrapping_sub(self.released).saturating_add(len) <= self.log_capacity
     }
 
+    /// Whether the `len` octets that were logged last have filled half of its share: a reader must give some back soon.
+    pub const fn has_filled_half(&self, len: u32) -> bool {
+        let (held, half) = (self.logged.wrapping_sub(self.released), self.log_capacity / 2);
+        held > half && held.wrapping_sub(len) <= half
+    }
+
     pub(super) fn leave(&mut self, at: u32, cause: Cause) {
         self.mode = SourceMode::Slow;
         self.cause = cause;

@@ -34,7 +34,7 @@ fn message(len: u32) -> Injected {
 }
 
 fn inject(c: &mut Connection, len: u32) -> u32 {
-    let reserved = c.reserve(&message(len), 0);
+    let reserved = c.reserve(&message(len), len, 0);
     assert_eq!(reserved.cause, Cause::Clear);
     reserved.header.seq
 }
@@ -167,7 +167,7 @@ fn the_peer_is_acknowledged_by_the_second_message_or_after_a_delay() {
     // Anything else that is sent carries the acknowledgement as well.
     c.from_peer(&segment(PEERS + 200, 100, OURS), Offer::Message, 2_000);
     c.finish(PEERS + 200, 0);
-    assert_eq!(c.reserve(&message(10), 2_000).header.ack, PEERS + 300);
+    assert_eq!(c.reserve(&message(10), 10, 2_000).header.ack, PEERS + 300);
     assert!(!c.tick(3_000).answer);
     c.from_peer(&segment(PEERS + 300, 100, OURS), Offer::Message, 4_000);
     c.finish(PEERS + 300, 0);
@@ -218,27 +218,27 @@ fn a_packet_from_beyond_every_window_does_not_close_the_fast_path() {
 #[test]
 fn a_leg_takes_no_more_than_cap_window_and_journal_allow() {
     let mut c = fast();
-    assert_eq!(c.reserve(&message(1_001), 0).cause, Cause::LegTooLong);
+    assert_eq!(c.reserve(&message(1_001), 1_001, 0).cause, Cause::LegTooLong);
     assert_eq!((c.leg.mode, c.leg.misses), (LegMode::Leaving, 1));
-    assert_eq!(c.reserve(&message(1), 0).cause, Cause::LegSlow);
+    assert_eq!(c.reserve(&message(1), 1, 0).cause, Cause::LegSlow);
     c.take();
     assert_eq!((c.arm_leg(OURS, 1), c.arm_leg(OURS, 2)), (Arm::MissesOpen, Arm::Armed));
 
     for _ in 0..CAP_SEGMENTS {
         inject(&mut c, 1_000);
     }
-    assert_eq!(c.reserve(&message(1), 0).cause, Cause::LegCap);
+    assert_eq!(c.reserve(&message(1), 1, 0).cause, Cause::LegCap);
 
     let mut c = fast();
     c.from_peer(&Segment { window: 150, ..segment(PEERS, 0, OURS) }, Offer::Other, 0);
     inject(&mut c, 100);
-    assert_eq!(c.reserve(&message(51), 0).cause, Cause::LegWindow);
+    assert_eq!(c.reserve(&message(51), 51, 0).cause, Cause::LegWindow);
 
     let mut c = fast();
     for _ in 0..JOURNAL {
         inject(&mut c, 1);
     }
-    assert_eq!(c.reserve(&message(1), 0).cause, Cause::LegJournal);
+    assert_eq!(c.reserve(&message(1), 1, 0).cause, Cause::LegJournal);
     assert_eq!(c.take().octets, JOURNAL as u32);
 }
 

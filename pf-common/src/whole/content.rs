@@ -9,7 +9,7 @@ counted! {
         Answer => "answer",
         /// One or more whole `200 OK`s for nobody but us.
         Absorb => "absorb",
-        /// Longer than the programs carry.
+        /// Longer than the programs carry, or than they can carry in a packet like this one, or to these legs.
         Long => "long",
         /// Shorter than any message.
         Short => "short",

@@ -152,12 +152,12 @@ fn range<R: Reader>(reader: &R, value: u32, end: u32) -> Option<u32> {
     (more != 0 && whole && total != 0 && (open || total == last)).then_some(total)
 }
 
-/// A number of up to four digits at the start of a word, and how many they are.
+/// A number of up to five digits at the start of a word, and how many they are.
 #[inline(always)]
 fn number(word: u64) -> (u32, u32) {
     let (mut value, mut digits, mut on) = (0, 0, true);
     let mut at = 0;
-    while at < 4 {
+    while at < 5 {
         let octet = (word >> (8 * at)) as u8;
         on &= octet.is_ascii_digit();
         if on {

@@ -6,10 +6,12 @@
 
 mod content;
 mod line;
+mod long;
 mod response;
 mod word;
 
 pub use content::Content;
+pub use long::{FRONT, LONG_MAX, TAIL, TAIL_AT, TAIL_END, body_in_piece, send_long};
 pub use response::{response, responses};
 
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
 };
 use word::{cut, pair, text};
 
-/// The longest message.
+/// The longest message that is read as a whole; for longer ones see [`send_long`].
 pub const WHOLE_MAX: u32 = 2048;
 
 /// The shortest one: no paths are as short.
@@ -219,10 +221,7 @@ pub fn send<R: Reader>(
     len: u32,
     scan: &mut Scan,
 ) -> Result<(), Content> {
-    *scan = Scan { at: fields, end: len, line: fields, any_type: any_type as u32, ..Scan::default() };
-    reader.repeat(Step::Line, scan);
-    line::verdict(scan)?;
-    let (body, length) = (scan.at, scan.length);
+    let (body, length) = lines(reader, fields, len, any_type, scan)?;
     let behind = body.wrapping_add(length);
     if behind > WHOLE_MAX || cut(reader.word(behind), 2) != text(b"\r\n") {
         return Err(Content::End);
@@ -230,8 +229,29 @@ pub fn send<R: Reader>(
     if !end_line(reader, behind + 2, start.tid_len, len) {
         return Err(Content::End);
     }
+    no_dashes(reader, body, behind, scan)
+}
+
+/// Reads the header lines from `fields` on, which end before `end`: where the body begins, and how long it is.
+#[inline(always)]
+fn lines<R: Reader>(
+    reader: &R,
+    fields: u32,
+    end: u32,
+    any_type: bool,
+    scan: &mut Scan,
+) -> Result<(u32, u32), Content> {
+    *scan = Scan { at: fields, end, line: fields, any_type: any_type as u32, ..Scan::default() };
+    reader.repeat(Step::Line, scan);
+    line::verdict(scan)?;
+    Ok((scan.at, scan.length))
+}
+
+/// Whether nothing from `from` to `to` could be taken for an end-line.
+#[inline(always)]
+fn no_dashes<R: Reader>(reader: &R, from: u32, to: u32, scan: &mut Scan) -> Result<(), Content> {
     // Seven dashes hold four that begin at a multiple of four.
-    *scan = Scan { at: body & !7, end: behind, ..Scan::default() };
+    *scan = Scan { at: from & !7, end: to, ..Scan::default() };
     reader.repeat(Step::Dashes, scan);
     if scan.state == DONE { Ok(()) } else { Err(Content::Dashes) }
 }

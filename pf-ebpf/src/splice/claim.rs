@@ -35,6 +35,7 @@ pub fn claim(scratch: &mut Scratch, slot: *mut Slot, offer: u32) -> bool {
         }
         slot.link.back = 1;
         if scratch.out.verdict == PeerVerdict::Consume {
+            scratch.work.urgent = slot.connection.source.has_filled_half(segment.len) as u32;
             slot.counts.consumed += messages;
             slot.counts.consumed_octets += segment.len as u64;
             if absorb {

@@ -109,6 +109,8 @@ fn work(scratch: &Scratch, slot: *mut Slot, row: &mut ControlRow) -> bool {
             connection.leave_source(Cause::Closed);
             connection.take();
             slot.closing = 1;
+        } else if op == Op::Cap as u32 {
+            connection.transmit.cap_segments = a;
         }
         row.view(&slot.connection);
         answer

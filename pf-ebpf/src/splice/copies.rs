@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_loop;
 use pf_common::{
-    maps::{Count, Slot, Total},
+    maps::{Count, LINK_STAMPS, Slot, Total},
     splice::{Cause, Injected, MAX_LEGS},
     whole::Content,
 };
@@ -93,17 +93,20 @@ fn deliver(skb: Skb, scratch: &mut Scratch, number: u32) -> bool {
 #[inline(never)]
 fn reserve(scratch: &mut Scratch, slot: *mut Slot, message: Injected, generation: u32) -> u32 {
     let now = scratch.work.now;
-    let family = scratch.packet.key.family;
+    let (family, stamped) = (scratch.packet.key.family, scratch.packet.stamped);
+    let is_long = scratch.work.long != 0;
+    let segment = if is_long { scratch.work.segment } else { message.len };
     let cause = locked(slot, |slot| {
         if slot.generation != generation {
             return u32::MAX;
         }
-        let mut message = message;
-        if slot.link.key.family != family {
-            // No copy crosses address families: longer than any segment.
-            message.len = u32::MAX >> 1;
+        let mut segment = segment;
+        let resized = message.len != message.taken || (slot.link.options & LINK_STAMPS != 0) != stamped;
+        // No copy crosses address families, and a long one keeps its length.
+        if slot.link.key.family != family || is_long && resized {
+            segment = u32::MAX;
         }
-        let reserved = slot.connection.reserve(&message, now);
+        let reserved = slot.connection.reserve(&message, segment, now);
         if reserved.cause == Cause::Clear {
             slot.counts.injected += 1;
             slot.counts.injected_octets += message.len as u64;

@@ -10,13 +10,13 @@ use aya_ebpf::{
 use pf_common::{
     maps::{Count, LOG_HEADER, LogHeader, RecordKind, Slot, Total},
     splice::{PeerVerdict, SourceMode, flags},
-    whole::{Content, WHOLE_MAX},
+    whole::{Content, LONG_MAX, WHOLE_MAX},
 };
 
 use super::{
     begins_anew, claim, copies,
     count::{add_at, count, total},
-    log,
+    log, long,
     maps::{CONNECTIONS, FLOWS},
     packet, parse,
     rewrite::pass_up,
@@ -100,12 +100,12 @@ const DEVICE_UNKNOWN: u32 = 2;
 /// Claims a message that is logged, and if it was consumed, offers it to the legs.
 #[inline(always)]
 fn with_log(skb: Skb, scratch: &mut Scratch, slot: *mut Slot) -> bool {
-    let len = within::<4095>(scratch.work.len);
+    let len = within::<32767>(scratch.work.len);
     let mut record = bpf_dynptr { __opaque: [0; 2] };
     // SAFETY: here and below, the record is given back on every way out, as the verifier proves.
     let room =
         unsafe { bpf_ringbuf_reserve_dynptr(log::map(), len + LOG_HEADER as u32, 0, &raw mut record) } == 0;
-    if !room || len == 0 || len > WHOLE_MAX {
+    if !room || len == 0 || len > LONG_MAX {
         unsafe { bpf_ringbuf_discard_dynptr(&raw mut record, log::NO_WAKE_UP) };
         total(Total::LogFull, 1);
         return claim::claim(scratch, slot, NO_LOG);
@@ -125,9 +125,18 @@ fn with_log(skb: Skb, scratch: &mut Scratch, slot: *mut Slot) -> bool {
     };
     unsafe {
         bpf_dynptr_write(&raw const record, 0, (&raw mut header).cast(), LOG_HEADER as u32, 0);
-        bpf_dynptr_write(&raw const record, LOG_HEADER as u32, scratch.payload.as_mut_ptr().cast(), len, 0);
     }
-    let claimed = claim::claim(scratch, slot, MESSAGE);
+    let offered = if scratch.work.long != 0 {
+        read_long(skb, scratch, &raw mut record)
+    } else {
+        let len = within::<4095>(len);
+        if len != 0 && len <= WHOLE_MAX {
+            let payload = scratch.payload.as_mut_ptr().cast();
+            unsafe { bpf_dynptr_write(&raw const record, LOG_HEADER as u32, payload, len, 0) };
+        }
+        MESSAGE
+    };
+    let claimed = claim::claim(scratch, slot, offered);
     if !claimed || scratch.out.verdict != PeerVerdict::Consume {
         unsafe { bpf_ringbuf_discard_dynptr(&raw mut record, log::NO_WAKE_UP) };
         return claimed;
@@ -136,7 +145,7 @@ fn with_log(skb: Skb, scratch: &mut Scratch, slot: *mut Slot) -> bool {
     scratch.work.now_payload = scratch.packet.payload();
     copies::offer_to_all(skb, scratch);
     let mut missed = scratch.work.missed;
-    let wake = log::wake(missed != 0);
+    let wake = log::wake(missed != 0 || scratch.work.urgent != 0);
     unsafe {
         let at = core::mem::offset_of!(LogHeader, missed) as u32;
         bpf_dynptr_write(&raw const record, at, (&raw mut missed).cast(), 4, 0);
@@ -146,6 +155,17 @@ fn with_log(skb: Skb, scratch: &mut Scratch, slot: *mut Slot) -> bool {
     // Only now: who sees that nothing is in work finds all records.
     claim::finish(scratch, slot);
     true
+}
+
+/// Puts a long message into its record; what the claim is made with.
+#[inline(always)]
+fn read_long(skb: Skb, scratch: &mut Scratch, record: *mut bpf_dynptr) -> u32 {
+    let found = long::log(skb, scratch, record);
+    if found == u32::MAX {
+        return MESSAGE;
+    }
+    add_at(Count::Content(Content::Send).index().wrapping_add(found), 1);
+    OTHER
 }
 
 /// Counts what was decided.

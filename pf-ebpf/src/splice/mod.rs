@@ -9,6 +9,7 @@ mod egress;
 mod ingress;
 mod lock;
 mod log;
+mod long;
 mod maps;
 mod packet;
 mod parse;

@@ -1,12 +1,13 @@
 //! What a payload is, and which leg it came on.
 
 use pf_common::{
-    maps::{Count, LEG_ANSWERS, LEG_ANY_TYPE, SessionKey},
-    whole::{self, Content, Reader, WHOLE_MAX, WHOLE_MIN},
+    maps::{Count, LEG_ANSWERS, LEG_ANY_TYPE, LEG_LONG, SessionKey},
+    whole::{self, Content, FRONT, Reader, WHOLE_MAX, WHOLE_MIN},
 };
 
 use super::{
     count::count,
+    long,
     maps::{LEGS, SESSIONS},
     reader::Payload,
     scratch::{PLACES, START, Scratch},
@@ -39,6 +40,12 @@ pub fn offer(skb: Skb, scratch: &mut Scratch, session_at: u32) -> bool {
 #[inline(always)]
 fn load(skb: Skb, scratch: &mut Scratch) -> Result<(), Content> {
     let len = scratch.work.len;
+    scratch.work.segment = len;
+    let segment = skb.segment();
+    scratch.work.long = (segment != 0) as u32;
+    if segment != 0 {
+        return long::load_ends(skb, scratch, segment);
+    }
     if len > WHOLE_MAX {
         return Err(Content::Long);
     }
@@ -78,7 +85,8 @@ fn parse(scratch: &mut Scratch, session_at: u32) -> u32 {
 fn judge(scratch: &mut Scratch, session_at: u32) -> Result<Content, Content> {
     let reader = Payload(scratch.payload.as_ptr());
     let len = scratch.work.len;
-    let start = whole::start(&reader, len, &mut scratch.scan)?;
+    let is_long = scratch.work.long != 0;
+    let start = whole::start(&reader, if is_long { FRONT } else { len }, &mut scratch.scan)?;
     let key = SessionKey {
         connection: scratch.work.connection,
         session: whole::session(&reader, start.block.wrapping_add(session_at)),
@@ -103,6 +111,9 @@ fn judge(scratch: &mut Scratch, session_at: u32) -> Result<Content, Content> {
     work.rest_len = len.wrapping_sub(fields);
     work.targets = 0;
     work.messages = 1;
+    if is_long && (!start.send || entry.flags & LEG_LONG == 0) {
+        return Err(Content::Long);
+    }
     if !start.send {
         if entry.flags & LEG_ANSWERS == 0 {
             work.messages = whole::responses(&reader, &start, fields, len, &mut scratch.scan)?;
@@ -116,7 +127,12 @@ fn judge(scratch: &mut Scratch, session_at: u32) -> Result<Content, Content> {
         return Err(Content::NoTarget);
     }
     work.targets = entry.targets;
-    whole::send(&reader, &start, fields, entry.flags & LEG_ANY_TYPE != 0, len, &mut scratch.scan)?;
+    let any_type = entry.flags & LEG_ANY_TYPE != 0;
+    if is_long {
+        work.body = whole::send_long(&reader, &start, fields, any_type, len, &mut scratch.scan)?;
+    } else {
+        whole::send(&reader, &start, fields, any_type, len, &mut scratch.scan)?;
+    }
     Ok(Content::Send)
 }
 
@@ -129,6 +145,9 @@ fn sums(skb: Skb, scratch: &mut Scratch) -> Result<(), Content> {
     scratch.work.device = device as u32;
     if device {
         return Ok(());
+    }
+    if scratch.work.long != 0 {
+        return Err(Content::Long);
     }
     scratch.work.start_sum = start_sum(scratch);
     scratch.work.rest_sum = rest_sum(scratch);

@@ -46,6 +46,12 @@ pub struct Work {
     pub rest_at: u32,
     /// How many they are.
     pub rest_len: u32,
+    /// 1 if the interface will cut the packet into segments: only the ends of the message are in working memory.
+    pub long: u32,
+    /// Octets of the longest segment of a copy.
+    pub segment: u32,
+    /// Where the body of a long message begins and ends.
+    pub body: (u32, u32),
     /// How many messages the payload is.
     pub messages: u32,
     /// Who gets a copy: how many.
@@ -66,6 +72,8 @@ pub struct Work {
     pub start_sum: u32,
     /// The sum of the octets behind the path block, unless the device makes it.
     pub rest_sum: u32,
+    /// 1 if userspace must give back room in the log soon.
+    pub urgent: u32,
     /// 1 if a leg was lost to the fast path, so that userspace must be woken.
     pub left: u32,
     /// Why.

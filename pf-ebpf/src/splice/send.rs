@@ -107,7 +107,13 @@ pub fn copy_for(skb: Skb, scratch: &mut Scratch, leg: &LegEntry) -> Option<()> {
     let block = within::<511>(leg.out_block_len);
     let start = within::<63>(scratch.work.start_len);
     let rest = within::<4095>(scratch.work.rest_len);
-    if block == 0 || block > leg.out_block.len() as u32 || start == 0 || rest == 0 || rest > WHOLE_MAX {
+    if block == 0 || block > leg.out_block.len() as u32 || start == 0 {
+        return None;
+    }
+    if scratch.work.long != 0 {
+        return long_copy(skb, scratch, leg, at, start, block);
+    }
+    if rest == 0 || rest > WHOLE_MAX {
         return None;
     }
     let (now_payload, now_block) = (scratch.work.now_payload, scratch.work.now_block);
@@ -135,6 +141,25 @@ pub fn copy_for(skb: Skb, scratch: &mut Scratch, leg: &LegEntry) -> Option<()> {
     scratch.work.now_payload = at;
     scratch.work.now_block = block;
     Some(())
+}
+
+/// The same for a message longer than a segment: the packet keeps its length, and the device makes the sum.
+#[inline(always)]
+fn long_copy(
+    skb: Skb,
+    scratch: &mut Scratch,
+    leg: &LegEntry,
+    at: u32,
+    start: u32,
+    block: u32,
+) -> Option<()> {
+    let len = scratch.work.len;
+    if scratch.work.now_payload != at || scratch.work.now_block != block || skb.len() != at + len {
+        return None;
+    }
+    // SAFETY: at most 384 octets, of 384.
+    unsafe { skb.store_from(at + start, leg.out_block.as_ptr(), block)? };
+    head(skb, scratch, len, 0).then_some(())
 }
 
 /// Sends a clone of the packet.

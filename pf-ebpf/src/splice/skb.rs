@@ -56,6 +56,12 @@ impl Skb {
         unsafe { (*self.0).ifindex }
     }
 
+    /// Octets of the segments that the packet will be cut into; 0: it is one.
+    #[inline(always)]
+    pub fn segment(self) -> u32 {
+        unsafe { (*self.0).gso_size }
+    }
+
     #[inline(always)]
     pub fn tagged(self) -> bool {
         unsafe { (*self.0).vlan_present != 0 }

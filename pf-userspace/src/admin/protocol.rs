@@ -11,7 +11,7 @@ use crate::{
         store::StoreCounters,
         view::{DeviceView, GroupView, SessionView},
     },
-    fastpath::{Attached, MapInfo, SourceRow},
+    fastpath::{Attached, Dump, MapInfo, SourceRow, TableName},
     msrp::ConnectionRow,
     store::Row,
 };
@@ -29,7 +29,7 @@ pub const DEFAULT_LIMIT: usize = 1000;
 pub const MAX_LIMIT: usize = 10_000;
 
 /// A question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Version of the protocol that the client speaks.
     pub version: u32,
@@ -41,17 +41,33 @@ pub struct Request {
     /// What it wants to change, with [`Query::Set`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<Change>,
+    /// Which map, with [`Query::Dump`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<TableName>,
+    /// One entry alone, of [`Query::Dump`], [`Query::Connections`] or [`Query::Guard`]: as the first column shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 impl Request {
     /// A question in this version.
     pub fn new(query: Query, limit: Option<usize>) -> Request {
-        Request { version: VERSION, query, limit, set: None }
+        Request { version: VERSION, query, limit, set: None, map: None, key: None }
     }
 
     /// A change in this version.
     pub fn change(key: Setting, value: u64) -> Request {
-        Request { version: VERSION, query: Query::Set, limit: None, set: Some(Change { key, value }) }
+        Request { set: Some(Change { key, value }), ..Request::new(Query::Set, None) }
+    }
+
+    /// The entries of a map, or one of them.
+    pub fn entries(map: TableName, key: Option<String>, limit: Option<usize>) -> Request {
+        let query = match map {
+            TableName::Connections => Query::Connections,
+            TableName::Guard => Query::Guard,
+            _ => Query::Dump,
+        };
+        Request { map: Some(map), key, ..Request::new(query, limit) }
     }
 
     /// How many rows to answer with.
@@ -68,6 +84,8 @@ pub enum Query {
     Connections,
     /// Registered devices.
     Devices,
+    /// Entries of a map of the kernel programs.
+    Dump,
     /// Group sessions that have ended.
     Groups,
     /// The table of the guard.
@@ -89,6 +107,24 @@ pub enum Query {
 /// What can be changed while `pf` runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Setting {
+    /// Octets that make a spell in the fast path worth its while.
+    #[serde(rename = "datapath.backoff_octets")]
+    BackoffOctets,
+    /// The first wait after a shorter spell.
+    #[serde(rename = "datapath.backoff_ms")]
+    Backoff,
+    /// The longest wait.
+    #[serde(rename = "datapath.backoff_max_ms")]
+    BackoffMax,
+    /// The most copies of one message.
+    #[serde(rename = "datapath.fan_out")]
+    FanOut,
+    /// Segments in flight on a leg.
+    #[serde(rename = "datapath.in_flight_segments")]
+    InFlight,
+    /// Does the kernel measure its programs? 0 or 1.
+    #[serde(rename = "datapath.statistics")]
+    Statistics,
     /// New connections of one source in a second.
     #[serde(rename = "guard.connections_per_second")]
     GuardConnections,
@@ -99,11 +135,26 @@ pub enum Setting {
 
 impl Setting {
     /// All of them.
-    pub const ALL: [Setting; 2] = [Setting::GuardConnections, Setting::GuardPackets];
+    pub const ALL: [Setting; 8] = [
+        Setting::BackoffOctets,
+        Setting::Backoff,
+        Setting::BackoffMax,
+        Setting::FanOut,
+        Setting::InFlight,
+        Setting::Statistics,
+        Setting::GuardConnections,
+        Setting::GuardPackets,
+    ];
 
     /// The option of the configuration that it changes.
     pub const fn name(self) -> &'static str {
         match self {
+            Setting::BackoffOctets => "datapath.backoff_octets",
+            Setting::Backoff => "datapath.backoff_ms",
+            Setting::BackoffMax => "datapath.backoff_max_ms",
+            Setting::FanOut => "datapath.fan_out",
+            Setting::InFlight => "datapath.in_flight_segments",
+            Setting::Statistics => "datapath.statistics",
             Setting::GuardConnections => "guard.connections_per_second",
             Setting::GuardPackets => "guard.packets_per_second",
         }
@@ -146,6 +197,14 @@ pub enum Answer {
         total: usize,
         /// As many as were asked for.
         devices: Vec<DeviceView>,
+    },
+    /// Entries of a map of the kernel programs.
+    Entries {
+        /// Which map.
+        map: TableName,
+        /// As many as were asked for, and how many there are.
+        #[serde(flatten)]
+        dump: Dump,
     },
     /// The question was not understood, or cannot be answered now.
     Error {
@@ -265,6 +324,12 @@ pub struct Stats {
     /// The guard of the MSRP ports, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardStats>,
+    /// The kernel programs, where any are loaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<ProgramStats>,
+    /// Does the kernel measure how long they run?
+    #[serde(default)]
+    pub programs_measured: bool,
     /// Counters of the SIP shell, by its own names.
     pub sip: serde_json::Value,
 }
@@ -311,4 +376,20 @@ pub struct FastPathStats {
     /// What the kernel programs counted.
     #[serde(default)]
     pub counts: BTreeMap<String, u64>,
+}
+
+/// What one of the kernel programs costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramStats {
+    /// Its name.
+    pub name: String,
+    /// How often it ran while the kernel measured.
+    pub runs: u64,
+    /// Nanoseconds that it took for that, all processors together.
+    pub run_nanoseconds: u64,
+    /// Nanoseconds of a run, on the average; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_nanoseconds: Option<u64>,
+    /// Instructions that the verifier looked at; it gives up at a million.
+    pub verified_instructions: u32,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{admin::protocol::Setting, config::model::DEFAULT_SOCKET};
+use crate::{admin::protocol::Setting, config::model::DEFAULT_SOCKET, fastpath::TableName};
 
 /// CPM Participating Function with an MSRP relay.
 #[derive(Debug, Parser)]
@@ -41,6 +41,9 @@ Examples:
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Hold the kernel programs for a moment when `pf run`, which starts it, has died
+    #[command(hide = true)]
+    KeepAttached,
     /// Check a configuration file and explain every fault
     #[command(after_help = "\
 Prints each error and warning with its line and how to mend it. The exit status is 0 if `pf run` would accept
@@ -95,8 +98,11 @@ Examples:
   pf maps                                       which maps there are, and what they cost
   pf maps dump guard                            every source the guard knows, and what it did to it
   pf maps dump connections                      where each connection of the fast path stands
+  pf maps dump legs                             path lines of each leg, and who gets its messages
+  pf maps entry flows 192.0.2.9:40100           which connection a peer's is
   pf maps dump guard --json | jq '.[] | select(.dropped_packets > 0) | .source'
-  pf maps set guard.connections_per_second 50   until the next start"
+  pf maps set guard.connections_per_second 50   until the next start
+  pf maps set datapath.statistics 1             `pf stats` shows the programs' share of the processor"
     )]
     Maps {
         /// What to do; without it, the maps are listed
@@ -125,20 +131,33 @@ Examples:
 /// What to do with the maps of the kernel programs.
 #[derive(Debug, Subcommand)]
 pub enum Maps {
-    /// Show the entries of a table, decoded
+    /// Show the entries of a map, decoded
     Dump {
-        /// Which table
-        table: TableName,
+        /// Which map
+        #[arg(ignore_case = true)]
+        map: TableName,
+        /// How it is shown.
+        #[command(flatten)]
+        view: View,
+    },
+    /// Show one entry of a map, decoded
+    Entry {
+        /// Which map
+        #[arg(ignore_case = true)]
+        map: TableName,
+        /// Which entry, as the first column shows it; of a connection or flow also the peer's address and port
+        key: String,
         /// How it is shown.
         #[command(flatten)]
         view: View,
     },
     /// Change a setting until the next start
     Set {
-        /// An option of the configuration: guard.connections_per_second or guard.packets_per_second
+        /// An option of the configuration; a wrong one is answered with all that can be changed
         #[arg(value_parser = setting)]
         key: Setting,
-        /// Its new value
+        /// Its new value; of a switch 1 or 0, on or off
+        #[arg(value_parser = amount)]
         value: u64,
         /// How it is shown.
         #[command(flatten)]
@@ -146,19 +165,18 @@ pub enum Maps {
     },
 }
 
-/// A table that can be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TableName {
-    /// The connections that the fast path knows, with their positions
-    Connections,
-    /// The sources that the guard knows
-    Guard,
-}
-
 fn setting(name: &str) -> Result<Setting, String> {
     Setting::ALL.into_iter().find(|setting| setting.name() == name).ok_or_else(|| {
         format!("not a setting that can be changed: {}", Setting::ALL.map(Setting::name).join(", "))
     })
+}
+
+fn amount(text: &str) -> Result<u64, String> {
+    match text {
+        "on" | "true" => Ok(1),
+        "off" | "false" => Ok(0),
+        number => number.parse().map_err(|_| "neither a whole number nor on or off".to_owned()),
+    }
 }
 
 /// How a view is shown.

@@ -7,14 +7,9 @@ use std::{
     process::ExitCode,
 };
 
-use pf_common::maps::{Flow, FlowKey, LegEntry, SessionKey, Slot};
-
 use super::table::octets;
 use crate::{
-    config::{
-        self, Checked,
-        model::{Datapath, FastPath},
-    },
+    config::{self, Checked, model::FastPath},
     fastpath,
 };
 
@@ -23,16 +18,6 @@ pub fn check(file: &Path) -> ExitCode {
     let checked = config::load(file);
     let _ = io::stdout().write_all(report(file, &checked).as_bytes());
     if checked.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Octets of kernel memory that the fast path takes at the start.
-fn path_memory(datapath: &Datapath) -> u64 {
-    // Two hash tables and two arrays, an entry each for every connection; the kernel's own part of an entry and its
-    // bucket are some 64 octets.
-    let hashed =
-        size_of::<FlowKey>() + size_of::<Flow>() + size_of::<SessionKey>() + size_of::<u32>() + 2 * 64;
-    let each = hashed + size_of::<Slot>() + size_of::<LegEntry>();
-    u64::from(datapath.connections) * each as u64 + u64::from(datapath.log)
 }
 
 /// Every finding, then the sum.
@@ -46,11 +31,15 @@ pub fn report(file: &Path, checked: &Checked) -> String {
         let _ = writeln!(text, "guard: {sources} sources take {} octets of kernel memory", octets(memory));
     }
     if let Some(config) = checked.config.as_ref().filter(|config| config.fast_path != FastPath::Off) {
-        let (connections, memory) = (config.datapath.connections, path_memory(&config.datapath));
+        let maps = fastpath::datapath_memory(config.datapath.connections, config.datapath.log);
+        let memory = maps.iter().map(|(_, memory)| memory).sum();
+        let each = maps.iter().map(|(name, memory)| format!("{name} {}", octets(*memory)));
         let _ = writeln!(
             text,
-            "fast path: {connections} connections take {} octets of kernel memory",
-            octets(memory)
+            "fast path: {} connections take {} octets of kernel memory ({})",
+            config.datapath.connections,
+            octets(memory),
+            each.collect::<Vec<_>>().join(", ")
         );
     }
     let errors = checked.errors();

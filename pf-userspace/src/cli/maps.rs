@@ -1,25 +1,57 @@
 //! Tables of what the kernel programs keep.
 
+use serde_json::Value;
+
 use super::table::{Table, octets};
 use crate::{
     admin::protocol::GuardStats,
-    fastpath::{MapInfo, SourceRow},
+    fastpath::{Dump, MapInfo, SourceRow},
     msrp::ConnectionRow,
 };
 
 pub(super) fn maps_table(maps: &[MapInfo]) -> String {
-    let mut table = Table::new(&["MAP", "TYPE", ">KEY", ">VALUE", ">ENTRIES", ">MEMORY"]);
+    let mut table = Table::new(&["MAP", "TYPE", ">KEY", ">VALUE", ">USED", ">ENTRIES", ">MEMORY", "PINNED"]);
     for map in maps {
         table.row([
             map.name.clone(),
             map.kind.clone(),
             map.key_octets.to_string(),
             map.value_octets.to_string(),
+            map.used_entries.map(|used| used.to_string()).unwrap_or_default(),
             map.max_entries.to_string(),
             octets(map.memory_octets),
+            map.pinned.clone().unwrap_or_default(),
         ]);
     }
     table.text()
+}
+
+/// Decoded entries: columns of numbers are aligned at their right.
+pub(super) fn entries_table(dump: &Dump) -> String {
+    let is_number = |at: usize| {
+        dump.rows.iter().all(|row| row.get(at).is_none_or(|cell| cell.is_number() || cell.is_null()))
+    };
+    let title = |(at, column): (usize, &String)| {
+        let title = column.to_uppercase().replace('_', " ");
+        if is_number(at) { format!(">{title}") } else { title }
+    };
+    let titles: Vec<String> = dump.columns.iter().enumerate().map(title).collect();
+    let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
+    let mut table = Table::new(&titles);
+    for row in &dump.rows {
+        table.row(row.iter().map(|cell| match cell {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }));
+    }
+    table.text()
+}
+
+/// The same as objects.
+pub(super) fn objects(dump: &Dump) -> Vec<serde_json::Map<String, Value>> {
+    let object = |row: &Vec<Value>| dump.columns.iter().cloned().zip(row.iter().cloned()).collect();
+    dump.rows.iter().map(object).collect()
 }
 
 pub(super) fn connections_table(connections: &[ConnectionRow]) -> String {

@@ -17,13 +17,14 @@ use crate::{
     admin::{Query, Request},
     config,
 };
-use args::{Args, Command, Maps, TableName, View};
+use args::{Args, Command, Maps, View};
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.command {
         Command::Run { config } => crate::run::run(&config),
+        Command::KeepAttached => return crate::fastpath::keep(),
         Command::Check { file } => return check::check(&file),
         Command::Config { reference: _ } => print(&config::reference::markdown()),
         Command::Sessions(view) => ask(Query::Sessions, &view),
@@ -31,11 +32,11 @@ pub fn main() -> ExitCode {
         Command::Groups(view) => ask(Query::Groups, &view),
         Command::Legs(view) => ask(Query::Legs, &view),
         Command::Maps { what: None, view } => ask(Query::Maps, &view),
-        Command::Maps { what: Some(Maps::Dump { table: TableName::Guard, view }), .. } => {
-            ask(Query::Guard, &view)
+        Command::Maps { what: Some(Maps::Dump { map, view }), .. } => {
+            show::show(Request::entries(map, None, Some(view.limit)), &view)
         }
-        Command::Maps { what: Some(Maps::Dump { table: TableName::Connections, view }), .. } => {
-            ask(Query::Connections, &view)
+        Command::Maps { what: Some(Maps::Entry { map, key, view }), .. } => {
+            show::show(Request::entries(map, Some(key), Some(view.limit)), &view)
         }
         Command::Maps { what: Some(Maps::Set { key, value, view }), .. } => {
             show::show(Request::change(key, value), &view)

@@ -19,6 +19,7 @@ use crate::{
     },
     core::{
         event::{LegCounters, LegRole},
+        media::LegPath,
         store::StoreCounters,
         view::{DeviceView, GroupView, SessionView},
     },
@@ -41,6 +42,7 @@ fn json(answer: &Answer) -> anyhow::Result<String> {
     }
     match answer {
         Answer::Devices { devices, .. } => pretty(devices),
+        Answer::Entries { dump, .. } => pretty(&maps::objects(dump)),
         Answer::Error { message } => anyhow::bail!("pf answers: {message}"),
         Answer::Groups { groups, .. } => pretty(groups),
         Answer::Connections { connections, .. } => pretty(connections),
@@ -58,6 +60,8 @@ fn text(answer: &Answer) -> String {
     match answer {
         Answer::Devices { devices, .. } if devices.is_empty() => "no registered devices\n".to_owned(),
         Answer::Devices { devices, .. } => devices_table(devices),
+        Answer::Entries { map, dump } if dump.rows.is_empty() => format!("{} is empty\n", map.map()),
+        Answer::Entries { dump, .. } => maps::entries_table(dump),
         Answer::Error { message } => format!("{message}\n"),
         Answer::Groups { groups, .. } if groups.is_empty() => "no group session has ended\n".to_owned(),
         Answer::Groups { groups, .. } => groups_table(groups),
@@ -84,6 +88,7 @@ fn cut_short(answer: &Answer) -> Option<String> {
     let (shown, total) = match answer {
         Answer::Connections { total, connections } => (connections.len(), *total),
         Answer::Devices { total, devices } => (devices.len(), *total),
+        Answer::Entries { dump, .. } => (dump.rows.len(), dump.total),
         Answer::Groups { total, groups } => (groups.len(), *total),
         Answer::Guard { total, sources } => (sources.len(), *total),
         Answer::Legs { total, legs } => (legs.len(), *total),
@@ -192,6 +197,9 @@ fn legs_table(legs: &[LegRow]) -> String {
         "PEER",
         "PATH",
         ">IN FLIGHT",
+        ">INJECTED",
+        ">ACKNOWLEDGED",
+        "LEFT FOR",
         ">QUEUED",
         ">IN",
         ">OUT",
@@ -210,6 +218,9 @@ fn legs_table(legs: &[LegRow]) -> String {
             leg.peer.clone().unwrap_or_default(),
             path_word(leg),
             leg.path.as_ref().map(|path| octets(path.in_flight.into())).unwrap_or_default(),
+            leg.path.as_ref().map(|path| path.injected.to_string()).unwrap_or_default(),
+            leg.path.as_ref().map(|path| path.acknowledged.to_string()).unwrap_or_default(),
+            leg.path.as_ref().map(left_for).unwrap_or_default(),
             octets(leg.queued_octets),
             leg.counters.sends_in.to_string(),
             leg.counters.sends_out.to_string(),
@@ -229,10 +240,18 @@ fn path_word(leg: &LegRow) -> String {
     format!("{}/{}{}", path.source, path.leg, why.unwrap_or_default())
 }
 
+/// How often it left the fast path, by cause: `content 3, stalled 1`.
+fn left_for(path: &LegPath) -> String {
+    path.left.iter().map(|(cause, count)| format!("{cause} {count}")).collect::<Vec<_>>().join(", ")
+}
+
 fn stats_table(stats: &Stats) -> String {
     let mut table = Table::new(&["COUNTER", ">VALUE"]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
     for (name, value) in path_rows(&stats.fast_path) {
+        row(&name, value);
+    }
+    for (name, value) in program_rows(stats) {
         row(&name, value);
     }
     row("version", stats.pf_version.clone());
@@ -290,6 +309,26 @@ fn path_rows(path: &FastPathStats) -> Vec<(String, String)> {
     if path.available {
         rows.push(("streams in the fast path".to_owned(), path.streams.to_string()));
         rows.push(("connections in the fast path".to_owned(), path.connections.to_string()));
+    }
+    rows
+}
+
+/// What the kernel programs cost, while the kernel measures it.
+fn program_rows(stats: &Stats) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    for program in &stats.programs {
+        let Some(mean) = program.mean_nanoseconds else { continue };
+        let total = program.run_nanoseconds as f64 / 1e9;
+        rows.push((
+            format!("CPU of {}", program.name),
+            format!("{total:.3} s in {} runs, {mean} ns each", program.runs),
+        ));
+    }
+    if !stats.programs.is_empty() && !stats.programs_measured {
+        rows.push((
+            "CPU of programs".to_owned(),
+            "not measured: pf maps set datapath.statistics on".to_owned(),
+        ));
     }
     rows
 }

@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 /// A table: a title line and rows of the same width.
 #[derive(Debug)]
-pub struct Table {
-    titles: Vec<&'static str>,
+pub struct Table<'a> {
+    titles: Vec<&'a str>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl<'a> Table<'a> {
     /// A table without rows. A title that begins with `>` makes a column of numbers, aligned at its right.
-    pub fn new(titles: &[&'static str]) -> Table {
+    pub fn new(titles: &[&'a str]) -> Table<'a> {
         Table { titles: titles.to_vec(), rows: Vec::new() }
     }
 

@@ -96,6 +96,7 @@ fn resolve(folder: &Path, config: &mut Config) {
     let join = |path: &mut PathBuf| *path = folder.join(&*path);
     join(&mut config.state_dir);
     join(&mut config.admin.socket);
+    join(&mut config.datapath.pin_dir);
     if let Some(users) = &mut config.registrar.users {
         join(users);
     }

@@ -13,6 +13,7 @@ use pf_common::maps::DEFAULT_SOURCES;
 use crate::{
     core::{config::DigestAlgorithm, event::Transport, policy::Policy},
     fastpath::Mode,
+    msrp::Tunables,
 };
 
 /// The whole file.
@@ -244,7 +245,7 @@ impl Default for Msrp {
 }
 
 /// `[datapath]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Datapath {
     /// Connections at once that the fast path serves.
@@ -253,11 +254,41 @@ pub struct Datapath {
     pub log: u32,
     /// Octets that one connection may have in the log or unacknowledged.
     pub log_per_connection: u32,
+    /// Segments in flight on a leg.
+    pub in_flight_segments: u32,
+    /// The most copies of one message.
+    pub fan_out: u32,
+    /// Octets that make a spell in the fast path worth its while.
+    pub backoff_octets: u32,
+    /// Milliseconds of the first wait after a shorter one.
+    pub backoff_ms: u32,
+    /// Milliseconds of the longest wait.
+    pub backoff_max_ms: u32,
+    /// Does the kernel measure the time that its programs take?
+    pub statistics: bool,
+    /// Are the maps pinned?
+    pub pin: bool,
+    /// Where.
+    pub pin_dir: PathBuf,
 }
 
 impl Default for Datapath {
     fn default() -> Datapath {
-        Datapath { connections: 4096, log: 8 << 20, log_per_connection: 1 << 20 }
+        let Tunables { in_flight_segments, fan_out, backoff_octets, backoff_ms, backoff_max_ms } =
+            Tunables::default();
+        Datapath {
+            connections: 4096,
+            log: 8 << 20,
+            log_per_connection: 1 << 20,
+            in_flight_segments,
+            fan_out,
+            backoff_octets,
+            backoff_ms,
+            backoff_max_ms,
+            statistics: false,
+            pin: true,
+            pin_dir: PathBuf::from("/sys/fs/bpf/pf"),
+        }
     }
 }
 

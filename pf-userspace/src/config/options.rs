@@ -291,6 +291,66 @@ pub const OPTIONS: &[OptionDoc] = &[
          messages go through userspace, until there is room again.",
     ),
     option(
+        "datapath.in_flight_segments",
+        Kind::Integer(1, 64, "segments"),
+        "20",
+        "How many segments (of the peer's MSS) of a leg may be on their way without an acknowledgement. A message above \
+         that goes to this leg through userspace. Nothing else slows the kernel's copies down: no congestion control \
+         sees them. `pf maps set` changes it at once.",
+    ),
+    option(
+        "datapath.fan_out",
+        Kind::Integer(1, 15, "copies"),
+        "4",
+        "The most copies that the kernel makes of one message: far end and devices. Sessions with more legs go through \
+         userspace, counted as `many-legs`. `pf maps set` changes it at once, for sessions that live, too.",
+    ),
+    option(
+        "datapath.backoff_octets",
+        Kind::Integer(0, 16_777_216, "octets"),
+        "6000",
+        "A peer whose messages leave the fast path after fewer octets than these (because they come several at once, in \
+         parts, or in another form than the kernel reads) stays in userspace for a while: changing over costs more than \
+         so few messages save. 0: it never does. `pf maps set` changes it at once.",
+    ),
+    option(
+        "datapath.backoff_ms",
+        Kind::Integer(1, 60_000, "milliseconds"),
+        "10",
+        "How long after the first time; it doubles with each further one, until the fast path has held for longer. \
+         `pf maps set` changes it at once.",
+    ),
+    option(
+        "datapath.backoff_max_ms",
+        Kind::Integer(1, 600_000, "milliseconds"),
+        "5000",
+        "How long at most. `pf maps set` changes it at once.",
+    ),
+    option(
+        "datapath.statistics",
+        Kind::Bool,
+        "true",
+        "Let the kernel measure how long its programs run (BPF_ENABLE_STATS: those of all processes, at some 20 ns a \
+         run); `pf stats` shows it. It needs CAP_SYS_ADMIN: without that there is one line in the log and no \
+         measurement. `pf maps set datapath.statistics 1` switches it on for a while.",
+    ),
+    option(
+        "datapath.pin",
+        Kind::Bool,
+        "false",
+        "Give the maps of the fast path and of the guard names in `pin_dir`, so that `bpftool` and other programs can look \
+         at them. Programs are never pinned: they end with `pf`. Where it cannot be done, one line in the log says why, \
+         and everything else works.",
+    ),
+    option(
+        "datapath.pin_dir",
+        Kind::Path,
+        "\"/sys/fs/bpf/pf\"",
+        "A folder in a BPF file system (`mount -t bpf bpf /sys/fs/bpf`), made if need be. The maps of a running `pf` are in \
+         `v<layout>/<number>` below it: `v` with the version of their layout, and the lowest number that no other `pf` \
+         has. They are removed at the end; what a `pf` that was killed left there, the next one removes at its start.",
+    ),
+    option(
         "guard.interfaces",
         Kind::List(&Kind::Interface),
         "[\"eth0\"]",

@@ -144,6 +144,10 @@ fn fast_path(source: &mut Source<'_>, config: &Config) {
         };
         source.note(severity, "fast_path", message, help);
     }
+    if config.datapath.backoff_max_ms < config.datapath.backoff_ms {
+        let message = format!("it is below backoff_ms ({} ms)", config.datapath.backoff_ms);
+        source.note(Error, "datapath.backoff_max_ms", message, "raise backoff_max_ms or lower backoff_ms");
+    }
     if !config.datapath.log.is_power_of_two() {
         let near = config.datapath.log.next_power_of_two();
         let message = format!("{} is not a power of two", config.datapath.log);

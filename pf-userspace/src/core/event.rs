@@ -454,3 +454,35 @@ pub struct LegCounters {
     #[serde(default)]
     pub missed: u64,
 }
+
+impl LegCounters {
+    /// Adds what another leg, or the same one in another stream, has carried.
+    pub(crate) fn add(&mut self, more: &LegCounters) {
+        let LegCounters {
+            sends_in,
+            sends_out,
+            octets_in,
+            octets_out,
+            ok,
+            errors,
+            timeouts,
+            reports,
+            unacceptable,
+            missed,
+        } = *more;
+        for (total, more) in [
+            (&mut self.sends_in, sends_in),
+            (&mut self.sends_out, sends_out),
+            (&mut self.octets_in, octets_in),
+            (&mut self.octets_out, octets_out),
+            (&mut self.ok, ok),
+            (&mut self.errors, errors),
+            (&mut self.timeouts, timeouts),
+            (&mut self.reports, reports),
+            (&mut self.unacceptable, unacceptable),
+            (&mut self.missed, missed),
+        ] {
+            *total = total.saturating_add(more);
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use pf_common::{
     maps::{GuardSettings, ListenKey, SourceKey, SourceState, names},
 };
 
-use super::{Attached, GuardError, OBJECT, SourceRow, error::chain, host, interface, selfcheck};
+use super::{Attached, GuardError, OBJECT, SourceRow, Tables, error::chain, host, interface, selfcheck};
 use crate::config::model;
 
 /// The name of the program in the object.
@@ -43,23 +44,6 @@ pub struct Guard {
     ebpf: Ebpf,
     limits: (u32, u32),
     sources: u32,
-}
-
-/// One map in the kernel.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct MapInfo {
-    /// Its name in the object.
-    pub name: String,
-    /// Its type.
-    pub kind: String,
-    /// Octets of a key.
-    pub key_octets: u32,
-    /// Octets of a value, of one processor where each has its own.
-    pub value_octets: u32,
-    /// How many entries it can have.
-    pub max_entries: u32,
-    /// Octets of kernel memory, as the kernel tells.
-    pub memory_octets: u64,
 }
 
 /// One program in the kernel.
@@ -195,25 +179,15 @@ impl Guard {
         Ok(found.iter().map(|(key, state)| SourceRow::new(key, state, &settings, now)).collect())
     }
 
-    /// The maps.
-    pub fn maps(&self) -> Result<Vec<MapInfo>, GuardError> {
-        [names::GUARD_SETTINGS, names::GUARD_LISTEN, names::GUARD_SOURCES, names::GUARD_COUNTS]
-            .into_iter()
-            .map(|name| {
-                let data = data(self.ebpf.map(name), name)?;
-                let info = data.info().map_err(|error| fault(name, &error))?;
-                let kind =
-                    info.map_type().map_or_else(|_| "unknown".to_owned(), |kind| kebab(&format!("{kind:?}")));
-                Ok(MapInfo {
-                    name: name.to_owned(),
-                    kind,
-                    key_octets: info.key_size(),
-                    value_octets: info.value_size(),
-                    max_entries: info.max_entries(),
-                    memory_octets: memory(data),
-                })
-            })
-            .collect()
+    /// The maps, for whoever looks at them.
+    ///
+    /// # Errors
+    /// The system gives no descriptors.
+    pub fn tables(&self) -> Result<Tables, GuardError> {
+        let names = [names::GUARD_SETTINGS, names::GUARD_LISTEN, names::GUARD_SOURCES, names::GUARD_COUNTS];
+        let maps = names.into_iter().map(|name| Ok((name, data(self.ebpf.map(name), name)?.fd().as_fd())));
+        let maps = maps.collect::<Result<Vec<_>, GuardError>>()?;
+        Tables::new(maps).map_err(|error| GuardError::Map(names::GUARD_SETTINGS, error.to_string()))
     }
 
     /// The programs.
@@ -315,27 +289,6 @@ fn absent(name: &'static str) -> GuardError {
 
 fn fault(name: &'static str, error: &MapError) -> GuardError {
     GuardError::Map(name, chain(error))
-}
-
-/// What the kernel says a map takes (`memlock` of its descriptor).
-fn memory(data: &MapData) -> u64 {
-    use std::os::fd::{AsFd, AsRawFd};
-    let info = format!("/proc/self/fdinfo/{}", data.fd().as_fd().as_raw_fd());
-    let info = std::fs::read_to_string(info).unwrap_or_default();
-    let line = info.lines().find_map(|line| line.strip_prefix("memlock:"));
-    line.and_then(|octets| octets.trim().parse().ok()).unwrap_or_default()
-}
-
-/// `LruHash` as `lru-hash`.
-fn kebab(name: &str) -> String {
-    let mut text = String::new();
-    for (at, c) in name.chars().enumerate() {
-        if c.is_ascii_uppercase() && at > 0 {
-            text.push('-');
-        }
-        text.push(c.to_ascii_lowercase());
-    }
-    text
 }
 
 /// Nanoseconds of the clock that the programs use.

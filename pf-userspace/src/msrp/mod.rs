@@ -14,6 +14,7 @@ mod seldom;
 mod socket;
 mod splice;
 mod transfer;
+mod tunables;
 mod unbound;
 mod worker;
 
@@ -29,8 +30,11 @@ use mio::Waker;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 
-pub use self::splice::{ConnectionRow, PathView};
 use self::{directory::Directory, worker::Worker};
+pub use self::{
+    splice::{ConnectionRow, PathView},
+    tunables::Tunables,
+};
 pub use crate::core::media::{LegPath, LegSnapshot, LegState, Limits};
 use crate::{
     core::event::{MediaCommand, MediaEvent},
@@ -55,6 +59,8 @@ pub struct RelayConfig {
     pub connect_from_path_port: bool,
     /// Queues and timers.
     pub limits: Limits,
+    /// Bounds of the in-kernel path.
+    pub tunables: Tunables,
 }
 
 impl Default for RelayConfig {
@@ -67,6 +73,7 @@ impl Default for RelayConfig {
             unbound_per_peer: 256,
             connect_from_path_port: true,
             limits: Limits::default(),
+            tunables: Tunables::default(),
         }
     }
 }
@@ -83,6 +90,8 @@ enum Order {
     Connections(oneshot::Sender<Vec<ConnectionRow>>),
     /// Report the sums of the in-kernel path, where there is one.
     Path(oneshot::Sender<Option<PathView>>),
+    /// Change the bounds of the in-kernel path; tells when that is done.
+    Tune(Tunables, oneshot::Sender<()>),
     /// Report all legs.
     Snapshot(oneshot::Sender<Vec<LegSnapshot>>),
     /// End.
@@ -226,6 +235,16 @@ impl Relay {
             seat.order(Order::Connections(sender));
         }
         receiver.await.unwrap_or_default()
+    }
+
+    /// Changes the bounds of the in-kernel path, where there is one.
+    pub async fn tune(&self, tunables: Tunables) {
+        for seat in self.shared.seats.iter() {
+            let (sender, receiver) = oneshot::channel();
+            seat.order(Order::Tune(tunables, sender));
+            // A worker that has ended has nothing to change.
+            let _ = receiver.await;
+        }
     }
 
     /// Waits until a worker ends by itself, which none should: gives the reason. Its sessions are lost.

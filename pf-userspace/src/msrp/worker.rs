@@ -83,7 +83,7 @@ pub(super) struct Closing {
 }
 
 pub(super) struct Worker {
-    config: RelayConfig,
+    pub(super) config: RelayConfig,
     pub(super) poll: Poll,
     inbox: mpsc::Receiver<Order>,
     listeners: Vec<TcpListener>,
@@ -287,6 +287,13 @@ impl Worker {
                 Ok(Order::Path(reply)) => {
                     let path = self.splice.as_mut();
                     let _ = reply.send(path.map(|splice| splice.sums(self.now, &mut self.switch)));
+                }
+                Ok(Order::Tune(tunables, reply)) => {
+                    self.config.tunables = tunables;
+                    if let Some(splice) = &mut self.splice {
+                        splice.tune(self.now, &mut self.switch, tunables);
+                    }
+                    let _ = reply.send(());
                 }
                 Ok(Order::Snapshot(reply)) => {
                     if let Some(splice) = &mut self.splice {

@@ -15,6 +15,13 @@ pub(super) struct FastPath {
     pub(super) missing: Option<String>,
 }
 
+impl FastPath {
+    /// Is there one?
+    pub(super) fn loaded(&self) -> bool {
+        self.wanted != model::FastPath::Off && self.missing.is_none()
+    }
+}
+
 /// Loads the in-kernel path if it is wanted. One line in the log says whether it is on, and why not.
 pub(super) fn load(config: &Config) -> anyhow::Result<(Option<Datapath>, FastPath)> {
     let wanted = config.fast_path;
@@ -24,7 +31,8 @@ pub(super) fn load(config: &Config) -> anyhow::Result<(Option<Datapath>, FastPat
             format!("it serves one MSRP worker, and there are {}", config.msrp.workers)
         }
         model::FastPath::Auto | model::FastPath::Required => match Datapath::load(&settings(config)) {
-            Ok(path) => {
+            Ok(mut path) => {
+                path.outlive();
                 let (connections, log) = (config.datapath.connections, config.datapath.log);
                 tracing::info!(connections, log, "fast path: on, the kernel forwards what it can");
                 return Ok((Some(path), FastPath { wanted, missing: None }));

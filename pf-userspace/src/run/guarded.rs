@@ -10,11 +10,13 @@ use anyhow::Context;
 use crate::{
     admin::{
         Answer, Query, Request,
-        protocol::{Change, GuardStats, Setting},
+        protocol::{GuardStats, Setting},
     },
-    config::{kind::Kind, model, options},
-    fastpath::{Guard, GuardError},
+    config::model,
+    fastpath::{Guard, GuardError, ProgramInfo, TableName, Tables},
 };
+
+use super::{maps::only, settings::valid};
 
 /// The guard, where one is configured.
 #[derive(Clone)]
@@ -28,6 +30,18 @@ impl Guarded {
         }
         let guard = Guard::start(config, listen).context("guard")?;
         Ok(Guarded(Some(Arc::new(Mutex::new(guard)))))
+    }
+
+    /// Its maps.
+    pub(super) fn tables(&self) -> anyhow::Result<Tables> {
+        let Some(guard) = &self.0 else { return Ok(Tables::default()) };
+        Ok(guard.lock().unwrap_or_else(PoisonError::into_inner).tables()?)
+    }
+
+    /// Its program.
+    pub(super) fn programs(&self) -> Vec<ProgramInfo> {
+        let Some(guard) = &self.0 else { return Vec::new() };
+        guard.lock().unwrap_or_else(PoisonError::into_inner).programs().unwrap_or_default()
     }
 
     /// Counters and limits; nothing where there is no guard.
@@ -46,10 +60,7 @@ impl Guarded {
     /// Answers what is about the guard. Reading a large table takes a while: not on a thread that others wait for.
     pub(super) async fn answer(&self, request: Request) -> Answer {
         let Some(guard) = self.0.clone() else {
-            return match request.query {
-                Query::Maps => Answer::Maps { maps: Vec::new() },
-                _ => refuse("there is no guard: `interfaces` under [guard] turns it on".to_owned()),
-            };
+            return refuse("there is no guard: `interfaces` under [guard] turns it on".to_owned());
         };
         let work = move || {
             let mut guard = guard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,28 +74,20 @@ fn answer(guard: &mut Guard, request: Request) -> Result<Answer, GuardError> {
     match (request.query, request.set) {
         (Query::Guard, _) => {
             let mut sources = guard.sources()?;
+            let map = TableName::Guard.map();
+            if let Err(none) = only(&mut sources, map, request.key.as_deref(), |row| vec![row.source.clone()])
+            {
+                return Ok(none);
+            }
             let total = sources.len();
             sources.truncate(request.rows());
             Ok(Answer::Guard { total, sources })
         }
-        (Query::Maps, _) => Ok(Answer::Maps { maps: guard.maps()? }),
         (Query::Set, Some(change)) => match valid(change) {
             Ok(value) => set(guard, change.key, value),
             Err(message) => Ok(refuse(message)),
         },
         _ => Ok(refuse("the question does not say what to set".to_owned())),
-    }
-}
-
-/// The value, if the option of that name could have it.
-fn valid(change: Change) -> Result<u32, String> {
-    let name = change.key.name();
-    let Some(Kind::Integer(min, max, unit)) = options::find(name).map(|option| option.kind) else {
-        return Err(format!("{name} cannot be set"));
-    };
-    match u32::try_from(change.value) {
-        Ok(value) if (min..=max).contains(&change.value) => Ok(value),
-        _ => Err(format!("{name}: {} is not within {min} to {max} ({unit})", change.value)),
     }
 }
 
@@ -99,6 +102,7 @@ fn set(guard: &mut Guard, key: Setting, value: u32) -> Result<Answer, GuardError
             guard.set_limits(connections, value)?;
             packets
         }
+        other => return Ok(refuse(format!("{} is not of the guard", other.name()))),
     };
     tracing::info!(setting = key.name(), was, now = value, "changed until the next start");
     Ok(Answer::Set { key, was: was.into(), now: value.into() })
@@ -112,25 +116,10 @@ fn refuse(message: String) -> Answer {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_setting_has_the_bounds_of_its_option() {
-        for key in Setting::ALL {
-            let change = |value| valid(Change { key, value });
-            assert_eq!(change(1000), Ok(1000));
-            for bad in [0, u64::from(u32::MAX), u64::MAX] {
-                let refused = change(bad).unwrap_err();
-                assert!(refused.contains(key.name()) && refused.contains("is not within"), "{refused}");
-            }
-            assert_eq!(serde_json::to_value(key).unwrap(), key.name());
-        }
-    }
-
     #[tokio::test]
-    async fn without_a_guard_there_are_no_maps_and_nothing_to_set() {
+    async fn without_a_guard_there_is_nothing_to_see_and_nothing_to_set() {
         let none = Guarded::start(&model::Guard::default(), &[]).unwrap();
         assert_eq!(none.stats(), None);
-        let maps = none.answer(Request::new(Query::Maps, None)).await;
-        assert!(matches!(maps, Answer::Maps { maps } if maps.is_empty()));
         for request in [Request::new(Query::Guard, None), Request::change(Setting::GuardPackets, 1000)] {
             let answer = none.answer(request).await;
             assert!(

@@ -80,40 +80,14 @@ pub(super) struct Past {
 impl Past {
     fn note(&mut self, event: &MediaEvent) {
         match event {
-            MediaEvent::LegClosed { counters, .. } => add(&mut self.carried, counters),
+            MediaEvent::LegClosed { counters, .. } => self.carried.add(counters),
             MediaEvent::LegDown { reason, counters, .. } => {
-                add(&mut self.carried, counters);
+                self.carried.add(counters);
                 *self.down.entry(*reason).or_default() += 1;
             }
             _ => {}
         }
     }
-}
-
-/// Adds the counters of one leg to a sum.
-pub(super) fn add(sum: &mut LegCounters, leg: &LegCounters) {
-    let LegCounters {
-        sends_in,
-        sends_out,
-        octets_in,
-        octets_out,
-        ok,
-        errors,
-        timeouts,
-        reports,
-        unacceptable,
-        missed,
-    } = leg;
-    sum.sends_in += sends_in;
-    sum.sends_out += sends_out;
-    sum.octets_in += octets_in;
-    sum.octets_out += octets_out;
-    sum.ok += ok;
-    sum.errors += errors;
-    sum.timeouts += timeouts;
-    sum.reports += reports;
-    sum.unacceptable += unacceptable;
-    sum.missed += missed;
 }
 
 /// The shells that carry out commands.

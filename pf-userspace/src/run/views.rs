@@ -10,19 +10,22 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     fast::FastPath,
     guarded::Guarded,
-    shard::{CoreAnswer, CoreQuery, Shells, Wanted, add},
+    maps::{Maps, only},
+    settings::Settings,
+    shard::{CoreAnswer, CoreQuery, Shells, Wanted},
 };
 use crate::{
     admin::{
         Answer, Query, Request, Source,
-        protocol::{FastPathStats, LegRow, Stats},
+        protocol::{Change, FastPathStats, LegRow, ProgramStats, Setting, Stats},
     },
     config::model,
     core::{
         event::{LegCounters, LegKey},
         view::SessionView,
     },
-    msrp::{LegSnapshot, LegState, PathView},
+    fastpath::{ProgramInfo, TableName},
+    msrp::{ConnectionRow, LegSnapshot, LegState, PathView},
 };
 
 /// Answers the admin socket.
@@ -37,6 +40,10 @@ pub(super) struct Views {
     pub(super) fast_path: FastPath,
     /// The guard, where there is one.
     pub(super) guard: Guarded,
+    /// The maps of the kernel programs.
+    pub(super) maps: Maps,
+    /// What can be changed.
+    pub(super) settings: Settings,
 }
 
 impl Source for Views {
@@ -53,11 +60,29 @@ impl Source for Views {
             },
             Query::Connections => {
                 let mut connections = self.shells.relay.connections().await;
+                let key = |row: &ConnectionRow| {
+                    [Some(row.connection.to_string()), row.peer.clone()].into_iter().flatten().collect()
+                };
+                let map = TableName::Connections.map();
+                if let Err(none) = only(&mut connections, map, request.key.as_deref(), key) {
+                    return none;
+                }
                 let total = connections.len();
                 connections.truncate(rows);
                 Answer::Connections { total, connections }
             }
-            Query::Guard | Query::Maps | Query::Set => self.guard.answer(request).await,
+            Query::Guard => self.guard.answer(request).await,
+            Query::Dump | Query::Maps => self.maps.answer(request).await,
+            Query::Set => match request.set {
+                Some(Change { key: Setting::GuardConnections | Setting::GuardPackets, .. }) => {
+                    self.guard.answer(request).await
+                }
+                Some(_) if !self.fast_path.loaded() => Answer::Error {
+                    message: "there is no fast path to be changed: `pf stats` says why".to_owned(),
+                },
+                Some(change) => self.settings.set(&self.shells.relay, change).await,
+                None => Answer::Error { message: "the question does not say what to set".to_owned() },
+            },
             Query::Legs => {
                 let mut living = self.shells.relay.snapshot().await;
                 let total = living.len();
@@ -109,29 +134,33 @@ impl Views {
     }
 
     /// How much of `sends` the kernel carried, and why not the others.
-    async fn path(&self, sends: u64) -> FastPathStats {
+    async fn path(&self, sends: u64) -> (FastPathStats, Vec<ProgramInfo>) {
         let mode = self.fast_path.wanted.to_string();
-        if let Some(path) = self.shells.relay.path().await {
-            return carried(mode, path);
+        if let Some(mut path) = self.shells.relay.path().await {
+            let programs = std::mem::take(&mut path.programs);
+            return (carried(mode, path), programs);
         }
         let reason = match self.fast_path.wanted {
             model::FastPath::Off => "switched-off",
             model::FastPath::Auto | model::FastPath::Required => "not-available",
         };
-        FastPathStats {
+        let stats = FastPathStats {
             mode,
             missing: self.fast_path.missing.clone(),
             sends_in_userspace: BTreeMap::from([(reason.to_owned(), sends)]),
             ..FastPathStats::default()
-        }
+        };
+        (stats, Vec::new())
     }
 
     async fn stats(&self, core: CoreAnswer) -> Stats {
         let living = self.shells.relay.snapshot().await;
         let mut media = core.past.carried;
         for leg in &living {
-            add(&mut media, &leg.counters);
+            media.add(&leg.counters);
         }
+        let (fast_path, mut programs) = self.path(media.sends_in).await;
+        programs.extend(self.guard.programs());
         Stats {
             pf_version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.start.elapsed().as_secs(),
@@ -141,11 +170,25 @@ impl Views {
             legs: living.len(),
             media,
             legs_down: core.past.down,
-            fast_path: self.path(media.sends_in).await,
+            fast_path,
+            programs: programs.into_iter().map(program).collect(),
+            programs_measured: self.settings.measures(),
             store: self.shells.store.is_some().then_some(core.store),
             guard: self.guard.stats(),
             sip: serde_json::to_value(self.shells.sip.stats()).unwrap_or_default(),
         }
+    }
+}
+
+fn program(info: ProgramInfo) -> ProgramStats {
+    let (runs, time) = info.runs;
+    let run_nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    ProgramStats {
+        name: info.name,
+        runs,
+        run_nanoseconds,
+        mean_nanoseconds: run_nanoseconds.checked_div(runs),
+        verified_instructions: info.verified_instructions,
     }
 }
 
@@ -172,14 +215,10 @@ fn stopping() -> Answer {
     Answer::Error { message: "pf is stopping".to_owned() }
 }
 
-/// The core hears of a leg's counters when the leg ends: until then the relay's are put in.
+/// The core hears of an MSRP leg's counters when it ends: those of the living ones are added to what has ended.
 fn refresh(sessions: &mut [SessionView], carried: &HashMap<LegKey, LegCounters>) {
     for leg in sessions.iter_mut().flat_map(|session| &mut session.legs) {
-        let living: Vec<_> = leg.media.iter().filter_map(|key| carried.get(key)).collect();
-        if !living.is_empty() {
-            leg.counters = LegCounters::default();
-            living.into_iter().for_each(|counters| add(&mut leg.counters, counters));
-        }
+        leg.media.iter().filter_map(|key| carried.get(key)).for_each(|living| leg.counters.add(living));
     }
 }
 
@@ -210,5 +249,41 @@ fn state(state: LegState) -> &'static str {
         LegState::Opened => "opened",
         LegState::Up => "up",
         LegState::Waiting => "waiting",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        event::LegRole,
+        view::{LegView, SessionMode},
+    };
+
+    #[test]
+    fn what_ended_lines_of_a_leg_have_carried_stays_in_its_sum() {
+        let sends = |sends_in| LegCounters { sends_in, ..LegCounters::default() };
+        let leg = LegView {
+            role: LegRole::Far,
+            name: String::new(),
+            state: String::new(),
+            call_id: String::new(),
+            media: vec![LegKey(1), LegKey(2)],
+            counters: sends(5),
+        };
+        let mut sessions = [SessionView {
+            id: 1,
+            mode: SessionMode::B2bua,
+            originator: String::new(),
+            destination: String::new(),
+            conversation_id: None,
+            contribution_id: None,
+            age_seconds: 0,
+            state: String::new(),
+            legs: vec![leg],
+        }];
+        // Line 1 has ended with 5 SENDs, line 2 lives; line 3 is another leg's.
+        refresh(&mut sessions, &HashMap::from([(LegKey(2), sends(7)), (LegKey(3), sends(100))]));
+        assert_eq!(sessions[0].legs[0].counters, sends(12));
     }
 }

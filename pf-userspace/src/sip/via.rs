@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::core::sip::{
     Headers,
-    fields::{parse_params, split_host_port, split_list},
+    fields::{params_text, parse_params, split_host_port, split_list},
 };
 
 /// One Via value taken apart.
@@ -86,16 +86,7 @@ impl Via {
     }
 
     fn text(&self) -> String {
-        let mut text = self.sent.clone();
-        for (name, value) in &self.params {
-            text.push(';');
-            text.push_str(name);
-            if let Some(value) = value {
-                text.push('=');
-                text.push_str(value);
-            }
-        }
-        text
+        format!("{}{}", self.sent, params_text(&self.params))
     }
 }
 

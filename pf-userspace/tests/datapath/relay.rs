@@ -81,6 +81,7 @@ impl Relay {
                 in_block: in_block(n),
                 out_block: out_block(n),
                 any_type: false,
+                long: true,
                 answer_to: (n < 2).then(|| legs[1 - n]),
                 targets: targets(n, legs.len()).into_iter().map(|to| legs[to]).collect(),
             };

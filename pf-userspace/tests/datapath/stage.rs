@@ -48,6 +48,7 @@ impl Stage {
                     in_block: in_block(n),
                     out_block: out_block(n),
                     any_type: false,
+                    long: false,
                     answer_to: (n < 2).then(|| legs[1 - n]),
                     targets: if n == 0 { vec![legs[1], legs[2]] } else { Vec::new() },
                 };

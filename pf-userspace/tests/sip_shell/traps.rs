@@ -1,7 +1,6 @@
 //! The traps that SIP stacks are known to fall into, one test each.
 //!
-//! Missing numbers cannot be fallen into here: 9 and 14 are about sockets of another's making (their
-//! substance is in `limits` and `streams` too), 15 and 19 about TLS, which is refused at the start.
+//! Number 19 is missing: it is about a TLS library of two providers, and TLS is refused at the start (15).
 
 use std::{
     io::Write,

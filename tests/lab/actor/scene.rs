@@ -40,6 +40,8 @@ pub struct SceneOptions {
     pub user: String,
     /// Lines of the `[store]` table.
     pub store: String,
+    /// Lines of the `[datapath]` table.
+    pub datapath: String,
 }
 
 impl Default for SceneOptions {
@@ -57,6 +59,7 @@ impl Default for SceneOptions {
             one_host: false,
             user: String::new(),
             store: String::new(),
+            datapath: String::new(),
         }
     }
 }
@@ -71,8 +74,8 @@ pub struct Scene {
     pub devices: Vec<Ue>,
     /// The product.
     pub pf: Pf,
-    // Holds the namespaces.
-    _network: Option<Network>,
+    /// Holds the namespaces.
+    network: Option<Network>,
 }
 
 impl Scene {
@@ -120,7 +123,7 @@ impl Scene {
         (pf.sip, pf.msrp) = (options.sip, options.msrp);
         pf.fast_path = options.fast_path;
         pf.user = options.user;
-        pf.more = format!("[store]\n{}\n", options.store);
+        pf.more = format!("[store]\n{}\n[datapath]\n{}\n", options.store, options.datapath);
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {
             trace.name_socket(*address, "pf");
@@ -136,7 +139,12 @@ impl Scene {
             let proxy = pf.sip_address(options.transport, home.ip)?;
             devices.push(Ue::start(name, &place(name, number)?, device, proxy, &trace)?);
         }
-        Ok(Scene { trace, far, devices, pf, _network: options.network })
+        Ok(Scene { trace, far, devices, pf, network: options.network })
+    }
+
+    /// The network, where the actors have one.
+    pub fn network(&self) -> Result<&Network> {
+        self.network.as_ref().context("a scene on loopback")
     }
 
     /// The originator.

@@ -151,7 +151,7 @@ impl World {
             wire: 0,
         };
         let now = self.millis();
-        let reserved = self.conns[leg].reserve(&entry, now);
+        let reserved = self.conns[leg].reserve(&entry, entry.len, now);
         self.check(leg);
         self.trace(|| {
             format!(

@@ -52,7 +52,7 @@ use serde::{Deserialize, Serialize};
 use self::{arena::Arena, connection::Connection, leg::Leg, leg::Stream};
 pub use self::{
     arena::Id,
-    fast::{BLOCK_MAX, Carried, LegPath, MESSAGE_MAX, Plan, PlannedLeg, Why},
+    fast::{BLOCK_MAX, Carried, LONG_MAX, LegPath, MESSAGE_MAX, Plan, PlannedLeg, Why},
     outbox::Outbox,
 };
 use super::{
@@ -347,11 +347,6 @@ impl Switch {
     /// Does any leg use this connection?
     pub fn is_bound(&self, conn: ConnId) -> bool {
         self.conns.get(conn).is_some_and(|c| !c.legs.is_empty())
-    }
-
-    /// Is this session-id one of ours?
-    pub fn knows_session(&self, session: &[u8]) -> bool {
-        self.sessions.contains_key(session)
     }
 
     /// All legs, in order of place.

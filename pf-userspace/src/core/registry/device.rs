@@ -45,6 +45,8 @@ pub struct Device {
     pub call_id: String,
     /// CSeq number of that REGISTER.
     pub cseq: u32,
+    /// Octets of the MSRP path that it answered with last. Paths of one client are nearly always of one length.
+    pub msrp_path: Option<usize>,
 }
 
 impl Device {

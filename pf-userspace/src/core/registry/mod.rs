@@ -168,6 +168,16 @@ impl Registry {
         configured.or(registered).cloned()
     }
 
+    /// The devices of the user for which this holds have answered with an MSRP path of so many octets.
+    pub(crate) fn learn_msrp_path(&mut self, aor: &str, is: impl Fn(&Device) -> bool, octets: usize) {
+        let Some(key) = self.account_key(aor) else { return };
+        self.change(&key, |account| {
+            for device in account.devices.iter_mut().filter(|device| is(device)) {
+                device.msrp_path = Some(octets);
+            }
+        });
+    }
+
     /// A connection is gone: what registered over it is now reached at its Contact.
     pub fn flow_closed(&mut self, flow: FlowId) {
         let sources = [Source::Direct(flow), Source::Relayed(flow)];

@@ -265,6 +265,7 @@ impl Registration {
             registrar: self.registrar.clone(),
             call_id: self.call_id.clone(),
             cseq: self.cseq,
+            msrp_path: before.and_then(|device| device.msrp_path),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! One MSRP m-line as its peer wrote it.
 
-use std::net::IpAddr;
-
 use sdp_types::{Attribute, Media, Session};
 
 use super::SetupAttr;
@@ -130,28 +128,11 @@ impl MsrpLine {
     pub fn media_address(&self) -> Option<String> {
         self.host.as_deref().map(|host| join_host_port(host, self.port))
     }
-
-    /// Do `c=`/`m=` say another address than the nearest path URI (RFC 6714 section 4.4)? Literals are compared
-    /// by value, names without regard to case; nothing is resolved. A name against a literal counts as different.
-    pub fn addresses_differ(&self) -> bool {
-        let path = self.path.first().and_then(|uri| MsrpAuthority::parse(uri));
-        match (path, &self.host) {
-            (Some(path), Some(host)) => path.port != self.port || !same_host(path.host, host),
-            _ => false,
-        }
-    }
 }
 
 /// `host:port`, an IPv6 literal in brackets.
 pub(super) fn join_host_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-fn same_host(a: &str, b: &str) -> bool {
-    match (a.parse::<IpAddr>(), b.parse::<IpAddr>()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => a.eq_ignore_ascii_case(b),
-    }
 }
 
 /// The part of an MSRP URI that says where to connect.

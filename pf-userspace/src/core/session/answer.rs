@@ -209,20 +209,11 @@ impl Session {
     /// Step 5 of the 200 part: our Contact for leg A. Its user part holds the far end's URI, its parameters are the
     /// far end's (`isfocus` and the like).
     pub(super) fn mapped_contact(&self, cx: &Context<'_>, headers: &Headers) -> Option<String> {
-        let contact = headers.list("Contact").next().and_then(|c| NameAddr::parse(c).ok())?;
+        let mut contact = headers.list("Contact").next().and_then(|c| NameAddr::parse(c).ok())?;
+        contact.params.retain(|(name, _)| !name.eq_ignore_ascii_case("expires"));
         let user = mapped_contact::encode(&cx.config.secret, &contact.uri);
         let uri = own_uri(cx.config, &user, Reach::Peer(&self.invitation.from));
-        let params = contact.params.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("expires"));
-        let mut value = format!("<{uri}>");
-        for (name, parameter) in params {
-            value.push(';');
-            value.push_str(name);
-            if let Some(parameter) = parameter {
-                value.push('=');
-                value.push_str(parameter);
-            }
-        }
-        Some(value)
+        Some(format!("<{uri}>{}", contact.params_text()))
     }
 
     /// Another 2xx to an INVITE that has been answered: a fork. Nobody wants that dialog (RFC 3261 section 13.2.2.4).

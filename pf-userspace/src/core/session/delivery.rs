@@ -5,7 +5,7 @@ use super::{
     context::Context,
     invitation::{SentInvite, device_of},
     leg::{A, Close, Leg, LegNo, LegState, OwedAck},
-    media::{Reach, own_uri, read_answer},
+    media::{Reach, own_uri, path_octets, read_answer},
     timer,
 };
 use crate::core::{
@@ -92,7 +92,9 @@ impl Session {
         let no = self.legs.len();
         self.legs.push(leg);
         let carried = self.without_dropped(&agreed);
-        self.plan_lines(cx, no, &carried, |_| Session::device_session_id());
+        let lengths: Vec<usize> =
+            (0..carried.line_count()).map(|index| self.device_session_id_length(device, index)).collect();
+        self.plan_lines(cx, no, &carried, |index| lengths.get(index).copied().unwrap_or(16));
         let origin = self.legs[no].origin(self.media_host(cx, no));
         let lines = self.legs[no].local_lines(|_| SetupAttr::Actpass);
         let offer = sdp::device_offer(&carried, &lines, &origin).write();
@@ -147,6 +149,11 @@ impl Session {
             return self.hang_up(cx, no, None, why);
         }
         let Some((answered, octets)) = answered else { return };
+        let accepted = answered.msrp_lines().iter().find(|line| !line.is_rejected()).map(|line| line.index);
+        if let Some(octets) = accepted.and_then(|index| path_octets(&answered, index)) {
+            let name = &self.legs[no].device;
+            cx.registry.learn_msrp_path(&self.invitation.user, |device| device_name(device) == *name, octets);
+        }
         self.legs[no].theirs = octets.to_vec();
         self.legs[no].timer = Some(timer::agreed(&response.headers, sent.interval, cx.now));
         self.close_refused_lines(cx, no, &answered);

@@ -9,7 +9,6 @@ use super::{
     context::Context,
     leg::{A, Close, LegNo, OwedAck},
     modification::Change,
-    timer,
 };
 use crate::core::{
     event::{ClientTx, LegRole, SipCommand},
@@ -64,12 +63,7 @@ impl Session {
         if change.invite {
             leg.owed_ack = response.cseq().map(|(number, _)| OwedAck { tx, number });
         }
-        leg.dialog.refresh_target(response.headers.get("Contact"));
-        leg.learn(&response.headers);
-        leg.ours.clone_from(&change.ours);
-        if let Some(interval) = leg.timer.as_ref().map(|timer| timer.interval) {
-            leg.timer = Some(timer::agreed(&response.headers, interval, cx.now));
-        }
+        leg.change_agreed(&change.ours, response, cx.now);
         self.ack_owed(cx, no);
         self.refreshed_answer(cx, no, response);
         if no != A {

@@ -10,7 +10,7 @@ use super::{
     leg::{A, Close, LegNo, LegState, OwedAck},
     media::read_answer,
     storing::Then,
-    timer::{self, glare_wait},
+    timer::glare_wait,
 };
 use crate::core::{
     Time,
@@ -157,12 +157,7 @@ impl Session {
         if response.is_success() {
             let leg = &mut self.legs[no];
             leg.owed_ack = response.cseq().map(|(number, _)| OwedAck { tx, number });
-            leg.dialog.refresh_target(response.headers.get("Contact"));
-            leg.learn(&response.headers);
-            leg.ours.clone_from(&given.ours);
-            if let Some(interval) = leg.timer.as_ref().map(|timer| timer.interval) {
-                leg.timer = Some(timer::agreed(&response.headers, interval, cx.now));
-            }
+            leg.change_agreed(&given.ours, response, cx.now);
             self.ack_owed(cx, no);
             let answered = read_answer(response.headers.get("Content-Type"), &response.body);
             if let Some((answered, octets)) = answered {

@@ -11,7 +11,6 @@ use super::{
     media::read_answer,
     modification::Change,
     offer::parse_offer,
-    timer,
 };
 use crate::core::{
     event::ClientTx,
@@ -179,13 +178,8 @@ impl Session {
             return self.iwf_refuses(cx, no, change, &offered, &Response::new(500));
         };
         let leg = &mut self.legs[no];
-        leg.dialog.refresh_target(response.headers.get("Contact"));
-        leg.learn(&response.headers);
-        leg.ours.clone_from(&change.ours);
+        leg.change_agreed(&change.ours, response, cx.now);
         leg.theirs = octets.to_vec();
-        if let Some(interval) = leg.timer.as_ref().map(|timer| timer.interval) {
-            leg.timer = Some(timer::agreed(&response.headers, interval, cx.now));
-        }
         if std::mem::take(&mut plan.growing) {
             let lines = leg.inward(&answered).msrp_lines();
             let takes = |new: &usize| lines.iter().any(|line| line.index == *new && !line.is_rejected());

@@ -12,7 +12,7 @@ use crate::core::{
     view::LegView,
 };
 
-use super::timer::SessionTimer;
+use super::timer::{self, SessionTimer};
 
 /// Which leg of its session: an index that stays the same while the session lives.
 pub(crate) type LegNo = usize;
@@ -260,7 +260,17 @@ impl Leg {
         Origin { session_id: self.sdp_session, version: self.sdp_version, address }
     }
 
-    /// What the peer says of itself in a request or 2xx: where it is, and whether it takes UPDATE.
+    /// The peer has accepted with this 2xx what we described as `ours`.
+    pub(crate) fn change_agreed(&mut self, ours: &[u8], response: &Response, now: Time) {
+        self.dialog.refresh_target(response.headers.get("Contact"));
+        self.learn(&response.headers);
+        self.ours = ours.to_vec();
+        if let Some(interval) = self.timer.as_ref().map(|timer| timer.interval) {
+            self.timer = Some(timer::agreed(&response.headers, interval, now));
+        }
+    }
+
+    /// What the peer says of itself in a request or 2xx: whether it takes UPDATE.
     pub(crate) fn learn(&mut self, headers: &Headers) {
         if headers.has("Allow") {
             self.allows_update = headers.has_token("Allow", "UPDATE");
@@ -300,35 +310,5 @@ impl Leg {
             media: self.lines.iter().flatten().map(|line| line.key).collect(),
             counters: self.counters,
         }
-    }
-}
-
-/// Adds the final counters of an MSRP leg.
-pub(crate) fn add(total: &mut LegCounters, more: &LegCounters) {
-    let LegCounters {
-        sends_in,
-        sends_out,
-        octets_in,
-        octets_out,
-        ok,
-        errors,
-        timeouts,
-        reports,
-        unacceptable,
-        missed,
-    } = *more;
-    for (total, more) in [
-        (&mut total.sends_in, sends_in),
-        (&mut total.sends_out, sends_out),
-        (&mut total.octets_in, octets_in),
-        (&mut total.octets_out, octets_out),
-        (&mut total.ok, ok),
-        (&mut total.errors, errors),
-        (&mut total.timeouts, timeouts),
-        (&mut total.reports, reports),
-        (&mut total.unacceptable, unacceptable),
-        (&mut total.missed, missed),
-    ] {
-        *total = total.saturating_add(more);
     }
 }

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     Session,
     context::Context,
-    leg::{A, Close, F, Leg, LegNo, LegState, Line, add},
+    leg::{A, Close, F, Leg, LegNo, LegState, Line},
 };
 use crate::core::{
     config::{CoreConfig, MsrpAddress, SipAddress},
     event::{
         LegCounters, LegDown, LegKey, LegRole, MediaCommand, Peer, Setup, StreamKey, StreamPolicy, Transport,
     },
+    registry::Device,
     sdp::{self, Sdp, SetupAttr, answer_setup, our_role, remote_leg},
     sip::Uri,
 };
@@ -32,7 +33,7 @@ pub(crate) struct Stream {
 /// Length of the session-id that we give to the far end, in characters. Generous: the path of leg A is cut to
 /// such a length that relaying between A and F changes no length (the equation in [`session_id_length`]).
 const FAR_SESSION_ID: usize = 48;
-/// Length of the session-id that we give to devices: 120 random bits.
+/// Length of the session-id that we give to devices where nothing calls for another: 120 random bits.
 const DEVICE_SESSION_ID: usize = 24;
 
 impl Session {
@@ -197,18 +198,29 @@ impl Session {
     /// The session-id length that makes relaying between A and F keep all lengths:
     /// `ours to A + A's path = ours to F + F's path`, as far as the bounds allow.
     pub(super) fn session_id_length(&self, offered: &Sdp, answered: &Sdp, index: usize) -> usize {
-        let path_of = |sdp: &Sdp| {
-            let lines = sdp.msrp_lines();
-            let line = lines.iter().find(|line| line.index == index)?;
-            Some(line.path.iter().map(|uri| uri.len() + 1).sum::<usize>())
-        };
         let far = self.far_of(index).unwrap_or(F);
         let ours = self.legs[far].lines.get(index).and_then(Option::as_ref);
-        let (Some(a), Some(f), Some(ours)) = (path_of(offered), path_of(answered), ours) else {
+        let (Some(a), Some(f), Some(ours)) =
+            (path_octets(offered, index), path_octets(answered, index), ours)
+        else {
             return DEVICE_SESSION_ID;
         };
         let around = ours.path.len().saturating_sub(FAR_SESSION_ID);
         (f + ours.path.len()).saturating_sub(a + around).clamp(16, 120)
+    }
+
+    /// The same towards a device, whose path is not known yet, but how long the last one was; else they are taken to
+    /// be as long as the originating device's: the user may have the same client on each.
+    pub(super) fn device_session_id_length(&self, device: &Device, index: usize) -> usize {
+        let ours = self.legs[A].lines.get(index).and_then(Option::as_ref);
+        let offered = self.offered();
+        let (Some(ours), Some(a)) = (ours, offered.and_then(|offered| path_octets(&offered, index))) else {
+            return DEVICE_SESSION_ID;
+        };
+        let id = ours.path.rsplit('/').next().and_then(|end| end.split(';').next()).unwrap_or_default();
+        let around = ours.path.len() - id.len();
+        let theirs = device.msrp_path.unwrap_or(a);
+        (a + ours.path.len()).saturating_sub(theirs + around).clamp(16, 120)
     }
 
     pub(super) fn far_session_id() -> usize {
@@ -235,7 +247,7 @@ impl Session {
     ) {
         let Some(no) = self.leg_with(key) else { return };
         let leg = &mut self.legs[no];
-        add(&mut leg.counters, counters);
+        leg.counters.add(counters);
         for line in leg.lines.iter_mut().flatten().filter(|line| line.key == key) {
             line.open = false;
         }
@@ -337,4 +349,11 @@ impl Reach<'_> {
             () => Transport::Udp,
         }
     }
+}
+
+/// Octets of the MSRP path of a line, as it stands in header fields.
+pub(super) fn path_octets(sdp: &Sdp, index: usize) -> Option<usize> {
+    let lines = sdp.msrp_lines();
+    let line = lines.iter().find(|line| line.index == index)?;
+    Some(line.path.iter().map(|uri| uri.len() + 1).sum())
 }

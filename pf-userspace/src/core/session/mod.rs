@@ -417,7 +417,7 @@ impl Session {
             }
             MediaEvent::LegClosed { leg, counters } => {
                 if let Some(no) = self.leg_with(leg) {
-                    leg::add(&mut self.legs[no].counters, &counters);
+                    self.legs[no].counters.add(&counters);
                 }
             }
             MediaEvent::LegDown { leg, reason, counters } => self.media_down(cx, leg, reason, &counters),

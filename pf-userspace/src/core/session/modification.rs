@@ -262,13 +262,8 @@ impl Session {
             return self.change_refused(cx, no, &change, &Response::new(500));
         };
         let leg = &mut self.legs[no];
-        leg.dialog.refresh_target(response.headers.get("Contact"));
-        leg.learn(&response.headers);
-        leg.ours.clone_from(&change.ours);
+        leg.change_agreed(&change.ours, response, cx.now);
         leg.theirs = octets.to_vec();
-        if let Some(interval) = leg.timer.as_ref().map(|timer| timer.interval) {
-            leg.timer = Some(timer::agreed(&response.headers, interval, cx.now));
-        }
         self.drop_rejected(cx, &answered);
         self.connect_lines(cx, no, &answered, |_| SetupAttr::Actpass);
         let before = self.legs[A].ours.clone();

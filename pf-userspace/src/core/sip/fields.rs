@@ -61,16 +61,7 @@ impl NameAddr {
 
     /// Header parameters as they stand, each with its leading semicolon.
     pub fn params_text(&self) -> String {
-        let mut text = String::new();
-        for (name, value) in &self.params {
-            text.push(';');
-            text.push_str(name);
-            if let Some(value) = value {
-                text.push('=');
-                text.push_str(value);
-            }
-        }
-        text
+        params_text(&self.params)
     }
 }
 
@@ -163,6 +154,20 @@ pub fn parse_params(text: &str) -> Vec<(String, Option<String>)> {
             None => (p.to_owned(), None),
         })
         .collect()
+}
+
+/// Writes parameters, each with its leading semicolon.
+pub fn params_text(params: &[(String, Option<String>)]) -> String {
+    let mut text = String::new();
+    for (name, value) in params {
+        text.push(';');
+        text.push_str(name);
+        if let Some(value) = value {
+            text.push('=');
+            text.push_str(value);
+        }
+    }
+    text
 }
 
 /// Takes one pair of quotes off, if there is one.

@@ -16,6 +16,7 @@ use aya::programs::{
 use super::{
     super::error::chain,
     Datapath, RegisterError,
+    keeper::Keeper,
     load::{EGRESS, INGRESS, program},
 };
 
@@ -47,7 +48,16 @@ pub(super) fn attach(datapath: &mut Datapath, interface: &str) -> Result<(), Reg
     let egress = link(EGRESS, TcAttachType::Egress)?;
     let ingress = link(INGRESS, TcAttachType::Ingress)?;
     tracing::info!(interface, "fast path: attached");
-    datapath.links.insert(number, [ingress, egress]);
+    let links = [ingress, egress];
+    if datapath.outlive {
+        match Keeper::start(&links) {
+            Ok(keeper) => datapath.keepers.push(keeper),
+            Err(error) => {
+                tracing::warn!(interface, "should pf be killed, its peers would not notice: {error}")
+            }
+        }
+    }
+    datapath.links.insert(number, links);
     Ok(())
 }
 

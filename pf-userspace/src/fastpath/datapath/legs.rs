@@ -4,7 +4,10 @@ use std::{io, time::Duration};
 
 use aya::maps::{Array, HashMap};
 use pf_common::{
-    maps::{BLOCK_MAX, Flow, FlowKey, LEG_ANSWERS, LEG_ANY_TYPE, LegEntry, SESSION_MIN, SessionKey, names},
+    maps::{
+        BLOCK_MAX, Flow, FlowKey, LEG_ANSWERS, LEG_ANY_TYPE, LEG_LONG, LegEntry, SESSION_MIN, SessionKey,
+        names,
+    },
     splice::MAX_LEGS,
 };
 
@@ -30,6 +33,8 @@ pub struct LegPlan {
     pub out_block: Vec<u8>,
     /// Messages of any content type may go to the targets, not only `message/cpim`.
     pub any_type: bool,
+    /// Messages longer than a segment may go to the targets: all path blocks are of one length.
+    pub long: bool,
     /// The leg that gets the `200 OK`s of this one; without it they are absorbed.
     pub answer_to: Option<u32>,
     /// The legs that get the messages of this one.
@@ -141,7 +146,8 @@ fn entry(plan: &LegPlan, generation: u32) -> LegEntry {
         in_block_len: number(plan.in_block.len()),
         out_block_len: number(plan.out_block.len()),
         flags: if plan.answer_to.is_some() { LEG_ANSWERS } else { 0 }
-            | if plan.any_type { LEG_ANY_TYPE } else { 0 },
+            | if plan.any_type { LEG_ANY_TYPE } else { 0 }
+            | if plan.long { LEG_LONG } else { 0 },
         answer_to: plan.answer_to.unwrap_or(0),
         targets: number(plan.targets.len()),
         in_sum: sum(&plan.in_block),

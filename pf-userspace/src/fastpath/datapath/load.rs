@@ -1,16 +1,16 @@
 //! Loading and running the programs.
 
-use std::io;
+use std::{io, os::fd::AsFd};
 
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun,
-    maps::{Map, MapError, RingBuf},
+    maps::{Map, MapData, MapError, RingBuf},
     programs::{ProgramError, SchedClassifier, TestRunOptions},
 };
 use pf_common::maps::{ControlRow, Flow, FlowKey, LegEntry, Op, SCHEMA, SessionKey, Slot, names};
 
 use super::{
-    super::{GuardError, OBJECT, ProgramInfo, error::chain, host},
+    super::{GuardError, OBJECT, ProgramInfo, Tables, error::chain, host},
     Datapath, DatapathSettings, FastPathError, Way,
     legs::Legs,
     register::Connections,
@@ -76,12 +76,15 @@ pub(super) fn load(settings: &DatapathSettings) -> Result<Datapath, FastPathErro
     let shared = SharedMap::new(&ebpf)?;
     let mut datapath = Datapath {
         links: Default::default(),
+        keepers: Vec::new(),
+        outlive: false,
         log,
         shared,
         ebpf,
         settings: *settings,
         connections: Connections::new(settings.connections),
         legs: Legs::new(settings.legs),
+        in_flight: pf_common::splice::CAP_SEGMENTS,
     };
     self_check(&mut datapath)?;
     Ok(datapath)
@@ -178,6 +181,26 @@ pub(super) fn programs(ebpf: &Ebpf) -> Result<Vec<ProgramInfo>, FastPathError> {
             })
         })
         .collect()
+}
+
+/// The maps of the datapath, by descriptors of their own.
+pub(super) fn tables(ebpf: &Ebpf, log: &RingBuf<MapData>) -> Result<Tables, FastPathError> {
+    let names = [
+        names::FLOWS,
+        names::CONNECTIONS,
+        names::SESSIONS,
+        names::LEGS,
+        names::CONTROL,
+        names::SPLICE_COUNTS,
+        names::SCRATCH,
+    ];
+    let data = |name| match ebpf.map(name) {
+        Some(Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data)) => Ok((name, data.fd().as_fd())),
+        _ => Err(absent(name)),
+    };
+    let mut maps = names.into_iter().map(data).collect::<Result<Vec<_>, _>>()?;
+    maps.insert(4, (names::LOG, log.as_fd()));
+    Tables::new(maps).map_err(|error| FastPathError::System("dup", error))
 }
 
 pub(super) fn typed<'a, T>(ebpf: &'a Ebpf, name: &'static str) -> Result<T, FastPathError>

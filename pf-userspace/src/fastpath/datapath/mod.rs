@@ -5,6 +5,7 @@
 mod counts;
 mod error;
 mod interface;
+mod keeper;
 mod legs;
 mod load;
 mod log;
@@ -30,7 +31,9 @@ pub use error::{FastPathError, LegError, RegisterError};
 pub use legs::LegPlan;
 pub use register::Registered;
 
-use super::ProgramInfo;
+use super::{ProgramInfo, Tables};
+
+pub(crate) use keeper::keep;
 
 /// How large the datapath is. All of it is taken when it is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +69,17 @@ pub enum Way {
 pub struct Datapath {
     // Before the programs: links go first.
     links: BTreeMap<u32, [FdLink; 2]>,
+    /// Second holders of links, where `outlive` says so.
+    keepers: Vec<keeper::Keeper>,
+    outlive: bool,
     log: RingBuf<aya::maps::MapData>,
     shared: shared::SharedMap,
     ebpf: Ebpf,
     settings: DatapathSettings,
     connections: register::Connections,
     legs: legs::Legs,
+    /// Segments in flight of connections that are registered.
+    in_flight: u32,
 }
 
 impl Datapath {
@@ -156,6 +164,11 @@ impl Datapath {
         log::read(&mut self.log, each);
     }
 
+    /// The most octets of one source that the log may hold.
+    pub const fn source_octets(&self) -> u32 {
+        self.settings.source_octets
+    }
+
     /// Says whether the next record must wake us. After `true`, read the log once more before sleeping.
     pub fn set_asleep(&mut self, asleep: bool) {
         self.shared.set_asleep(asleep);
@@ -167,6 +180,20 @@ impl Datapath {
     /// The kernel does not give the map.
     pub fn counts(&self) -> Result<DatapathCounts, FastPathError> {
         counts::read(&self.ebpf)
+    }
+
+    /// Connections that are registered from now on may have so many segments in flight ([`Op::Cap`](pf_common::maps::Op)
+    /// changes those that are).
+    pub fn set_in_flight(&mut self, segments: u32) {
+        self.in_flight = segments;
+    }
+
+    /// The maps, for whoever looks at them beside the relay's thread.
+    ///
+    /// # Errors
+    /// The system gives no descriptors.
+    pub fn tables(&self) -> Result<Tables, FastPathError> {
+        load::tables(&self.ebpf, &self.log)
     }
 
     /// The programs, as the kernel knows them.
@@ -182,6 +209,12 @@ impl Datapath {
     #[doc(hidden)]
     pub fn judge(&mut self, way: Way, frame: &[u8]) -> io::Result<(i32, Vec<u8>)> {
         load::judge(&mut self.ebpf, way, frame)
+    }
+
+    /// From now on the programs stay attached for a moment when this process dies, so that peers understand the ends
+    /// of their connections. For the `pf` binary only, which knows how to.
+    pub fn outlive(&mut self) {
+        self.outlive = true;
     }
 
     /// The numbers of the interfaces that the programs are attached to.

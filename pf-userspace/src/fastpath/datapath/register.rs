@@ -155,7 +155,8 @@ fn settle(
 ) -> Result<Reading, RegisterError> {
     let mut before = first;
     for _ in 0..TRIES {
-        let slot = slot_of(&before, generation, datapath.settings.source_octets);
+        let mut slot = slot_of(&before, generation, datapath.settings.source_octets);
+        slot.connection.transmit.cap_segments = datapath.in_flight;
         let mut slots: Array<_, Wire<Slot>> =
             load::typed_mut(&mut datapath.ebpf, names::CONNECTIONS).map_err(io::Error::other)?;
         slots.set(connection, Wire(slot), BPF_F_LOCK).map_err(io_error)?;
@@ -205,6 +206,7 @@ fn slot_of(reading: &Reading, generation: u32, source_octets: u32) -> Slot {
             stamp_recent: 0,
         },
         closing: 0,
+        zero: 0,
         connection: Connection::new(&handshake, source_octets),
     }
 }

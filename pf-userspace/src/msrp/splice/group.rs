@@ -199,6 +199,7 @@ impl Splice {
                 in_block: leg.in_block.clone(),
                 out_block: leg.out_block.clone(),
                 any_type: leg.any_type,
+                long: leg.long,
                 answer_to: leg.answer_to.as_ref().and_then(number),
                 targets: leg.targets.iter().filter_map(number).collect(),
             };

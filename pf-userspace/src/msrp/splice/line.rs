@@ -8,17 +8,14 @@ use pf_common::{
 };
 
 use super::record::Record;
-use crate::core::{
-    media::{ConnId, Why},
-    time::Time,
+use crate::{
+    core::{
+        media::{ConnId, Why},
+        time::Time,
+    },
+    msrp::Tunables,
 };
 
-/// Fewer consumed octets than these, about four short messages, make a spell that was not worth its while.
-const SHORT_SPELL: u32 = 1500;
-/// The first wait after such a spell; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(4);
-/// The longest.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How long a source waits for room in the log.
 const LOG_WAIT: Duration = Duration::from_millis(30);
 
@@ -118,7 +115,7 @@ impl Line {
     }
 
     /// Takes a look in: gives whether the source turned out to have left the fast path.
-    pub(super) fn look(&mut self, now: Time, row: &ControlRow) -> bool {
+    pub(super) fn look(&mut self, now: Time, row: &ControlRow, tunables: &Tunables) -> bool {
         self.shut |= row.source_shut != 0 || row.leg_shut != 0;
         self.seen = *row;
         if !self.source_fast || !row.ready_for_slow() || !self.is_drained(row) {
@@ -130,7 +127,7 @@ impl Line {
         if cause != Cause::Requested {
             self.why = reason(cause);
         }
-        self.wait_after(now, cause, row.delta.wrapping_sub(self.armed_at));
+        self.wait_after(now, cause, row.delta.wrapping_sub(self.armed_at), tunables);
         true
     }
 
@@ -143,13 +140,15 @@ impl Line {
     }
 
     /// How long the source stays slow after a spell in which `consumed` octets passed.
-    fn wait_after(&mut self, now: Time, cause: Cause, consumed: u32) {
+    fn wait_after(&mut self, now: Time, cause: Cause, consumed: u32, tunables: &Tunables) {
         match cause {
             // Nobody's habit.
             Cause::Requested | Cause::Closed => {}
             Cause::LogFull => self.patience = now + LOG_WAIT,
-            _ if consumed < SHORT_SPELL => {
-                self.wait = (self.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
+            _ if consumed < tunables.backoff_octets => {
+                let (first, longest) = (tunables.backoff_ms, tunables.backoff_max_ms);
+                let [first, longest] = [first, longest].map(|ms| Duration::from_millis(ms.into()));
+                self.wait = (self.wait * 2).max(first).min(longest);
                 self.patience = now + self.wait;
             }
             _ => self.wait = Duration::ZERO,

@@ -49,10 +49,11 @@ impl Splice {
 
     /// Enters the state of one connection.
     pub(super) fn look_at(&mut self, now: Time, switch: &mut Switch, row: &ControlRow) {
+        let tunables = self.tunables;
         let Some(line) = self.line_mut(row.connection) else { return };
         let moved =
             (line.seen.next, line.seen.acked, line.seen.highest) != (row.next, row.acked, row.highest);
-        let left = line.look(now, row);
+        let left = line.look(now, row, &tunables);
         let (group, conn, why) = (line.group, line.conn, line.why);
         let leaving = line.leg_fast && row.leg_mode == LegMode::Leaving as u32;
         if let Some((group, _)) = group
@@ -143,6 +144,8 @@ impl Splice {
         }
         if let Some(line) = self.line_mut(header.connection) {
             line.keep(Record { position: header.position, octets: message });
+            let held = line.held;
+            self.pressed(now, held);
         }
     }
 

@@ -20,6 +20,7 @@ mod record;
 mod release;
 mod take;
 mod tick;
+mod tune;
 mod view;
 mod worker;
 
@@ -28,14 +29,15 @@ use std::{io, os::fd::RawFd, time::Duration};
 use pf_common::{
     maps::{ControlRow, LogHeader, Op},
     splice::Cause,
+    whole::{self, WHOLE_MAX},
 };
 
 pub use self::{dump::ConnectionRow, view::PathView};
 use self::{group::Group, line::Line, tick::Pace};
-use super::worker::Socket;
+use super::{Tunables, worker::Socket};
 use crate::{
     core::{
-        media::{ConnId, MESSAGE_MAX, StreamId},
+        media::{ConnId, LONG_MAX, MESSAGE_MAX, StreamId},
         time::Time,
     },
     fastpath::Datapath,
@@ -70,6 +72,7 @@ pub(super) struct Splice {
     rows: Vec<ControlRow>,
     /// Batches that failed: said seldom.
     faults: super::seldom::Seldom,
+    tunables: Tunables,
 }
 
 /// A stream that is tried again.
@@ -97,6 +100,7 @@ impl Splice {
             inbox: Vec::new(),
             rows: Vec::new(),
             faults: Default::default(),
+            tunables: Tunables::default(),
         }
     }
 
@@ -162,4 +166,4 @@ const fn view(number: u32) -> ControlRow {
 }
 
 // The programs carry no longer message than plans assume.
-const _: () = assert!(MESSAGE_MAX >= 2048);
+const _: () = assert!(MESSAGE_MAX >= WHOLE_MAX as u64 && LONG_MAX >= whole::LONG_MAX as u64);

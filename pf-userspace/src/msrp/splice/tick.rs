@@ -9,6 +9,8 @@ use crate::core::{media::Switch, time::Time};
 
 /// How often connections with traffic are looked at.
 const TICK: Duration = Duration::from_millis(30);
+/// How soon, where a source has filled much of its share of the log.
+const SOON: Duration = Duration::from_millis(1);
 /// How long after its last message a connection is looked at.
 const BUSY: Duration = Duration::from_millis(100);
 
@@ -43,6 +45,13 @@ impl Splice {
         if !std::mem::replace(&mut self.pace.awake, true) {
             self.path.set_asleep(false);
             self.pace.next = now + TICK;
+        }
+    }
+
+    /// A source holds so many octets of the log.
+    pub(super) fn pressed(&mut self, now: Time, held: u32) {
+        if held > self.path.source_octets() / 8 * 3 {
+            self.pace.next = self.pace.next.min(now + SOON);
         }
     }
 

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use pf_common::splice::seq::distance;
-use serde::{Deserialize, Serialize};
+use pf_common::splice::{
+    Connection,
+    seq::{after, distance},
+};
 
 use super::Splice;
-use crate::core::{
-    media::{ConnId, LegPath, LegSnapshot, Switch, Why},
-    time::Time,
+use crate::{
+    core::{
+        media::{ConnId, LegPath, LegSnapshot, Switch, Why},
+        time::Time,
+    },
+    fastpath::ProgramInfo,
 };
 
 /// The fast path of the process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathView {
     /// SENDs that the programs carried.
     pub sends_in_kernel: u64,
@@ -26,6 +31,16 @@ pub struct PathView {
     pub left: BTreeMap<String, u64>,
     /// What the programs counted, by kind and name.
     pub counts: BTreeMap<String, u64>,
+    /// The programs.
+    pub programs: Vec<ProgramInfo>,
+}
+
+/// Injected messages that the peer has not acknowledged in whole.
+fn unacknowledged(connection: &Connection) -> u64 {
+    let journal = &connection.journal;
+    let entries = (0..journal.len()).filter_map(|at| journal.get(at));
+    let open = entries.filter(|entry| after(entry.wire.wrapping_add(entry.len), connection.transmit.acked));
+    u64::try_from(open.count()).unwrap_or(u64::MAX)
 }
 
 impl Splice {
@@ -81,6 +96,7 @@ impl Splice {
                 consumed_octets: slot.counts.consumed_octets,
                 injected: slot.counts.injected,
                 injected_octets: slot.counts.injected_octets,
+                acknowledged: slot.counts.injected.saturating_sub(unacknowledged(&slot.connection)),
                 held_octets: line.held,
                 left: line.left.iter().map(|(cause, count)| (cause.name().to_owned(), *count)).collect(),
             });
@@ -111,6 +127,7 @@ impl Splice {
             connections: self.lines.iter().flatten().count(),
             left: self.left().into_iter().map(|(cause, count)| (cause.name().to_owned(), count)).collect(),
             counts,
+            programs: self.path.programs().unwrap_or_default(),
         }
     }
 }

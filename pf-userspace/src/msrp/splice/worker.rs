@@ -17,9 +17,10 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_millis(100);
 impl Worker {
     /// From now on the in-kernel path carries what it can.
     pub(in crate::msrp) fn splice_with(&mut self, path: Datapath) -> io::Result<()> {
-        let splice = Splice::new(path);
+        let mut splice = Splice::new(path);
         self.poll.registry().register(&mut SourceFd(&splice.log_fd()), LOG, Interest::READABLE)?;
         self.switch.keep_books();
+        splice.tune(self.now, &mut self.switch, self.config.tunables);
         self.splice = Some(Box::new(splice));
         Ok(())
     }

@@ -19,10 +19,12 @@ mod why;
 
 pub use self::{
     carried::Carried,
-    plan::{BLOCK_MAX, MESSAGE_MAX, Plan, PlannedLeg},
+    plan::{BLOCK_MAX, LONG_MAX, MESSAGE_MAX, Plan, PlannedLeg},
     view::LegPath,
     why::Why,
 };
+use pf_common::splice::MAX_LEGS;
+
 use super::{ConnId, LegId, StreamId, Switch};
 use crate::core::event::MediaCommand;
 
@@ -30,7 +32,7 @@ use crate::core::event::MediaCommand;
 const RELEARN: u8 = 4;
 
 /// What is kept for the in-kernel path where there is one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Books {
     /// Streams whose plan may have changed, each once.
     changed: Vec<StreamId>,
@@ -38,12 +40,29 @@ pub(super) struct Books {
     carried: u64,
     /// SENDs that userspace carried, by the reason why.
     passed: [u64; Why::ALL.len()],
+    /// The most copies of one message that the programs make.
+    fan_out: usize,
+}
+
+impl Default for Books {
+    fn default() -> Books {
+        Books { changed: Vec::new(), carried: 0, passed: [0; Why::ALL.len()], fan_out: MAX_LEGS - 1 }
+    }
 }
 
 impl Switch {
     /// Begins to keep what the in-kernel path needs.
     pub fn keep_books(&mut self) {
         self.books.get_or_insert_default();
+    }
+
+    /// The programs may make so many copies of one message, of streams that live, too.
+    pub fn set_fan_out(&mut self, copies: usize) {
+        let Some(books) = &mut self.books else { return };
+        if std::mem::replace(&mut books.fan_out, copies) != copies {
+            let streams: Vec<StreamId> = self.streams.iter().map(|(id, _)| id).collect();
+            streams.into_iter().for_each(|stream| self.plan_changed(stream));
+        }
     }
 
     /// Streams whose plan may have changed since the last call.

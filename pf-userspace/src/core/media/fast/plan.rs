@@ -15,8 +15,12 @@ use crate::core::{
 /// The longest pair of path lines, in octets with CRLFs, that the programs write.
 pub const BLOCK_MAX: usize = 384;
 
-/// The longest message, head and end-line included, that the programs carry: no smaller `max-size` can be kept to.
+/// The longest message, head and end-line included, that the programs carry whatever the paths are: no smaller
+/// `max-size` can be kept to.
 pub const MESSAGE_MAX: u64 = 2048;
+
+/// The longest one that they carry where all path lines are of one length.
+pub const LONG_MAX: u64 = 16_384;
 
 /// One stream, ready for the programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +44,9 @@ pub struct PlannedLeg {
     pub out_block: Vec<u8>,
     /// Its messages may have any type; else only `message/cpim`, whatever is wrapped.
     pub any_type: bool,
+    /// Its messages may be longer than a segment: nothing but the path lines changes on the way to any target, and
+    /// those keep their length.
+    pub long: bool,
     /// Whose requests its responses answer, by place in the plan; they are dropped where there is nobody.
     pub answer_to: Option<usize>,
     /// Who gets its messages, by place in the plan, the primary leg first; nobody: userspace carries them.
@@ -63,7 +70,8 @@ impl Switch {
             return Err(Why::LegsMissing);
         }
         let ids: Vec<LegId> = [originator, far].into_iter().chain(stream.devices.iter().copied()).collect();
-        if ids.len() > MAX_LEGS {
+        let copies = self.books.as_ref().map_or(MAX_LEGS, |books| books.fan_out);
+        if ids.len() > MAX_LEGS || ids.len() > copies.saturating_add(1) {
             return Err(Why::ManyLegs);
         }
         let mut legs = Vec::with_capacity(ids.len());
@@ -81,7 +89,21 @@ impl Switch {
         for leg in &mut legs {
             leg.any_type = self.types(&ids, &leg.targets)?;
         }
+        let long: Vec<bool> = legs.iter().map(|leg| self.long(&legs, leg)).collect();
+        for (leg, long) in legs.iter_mut().zip(long) {
+            leg.long = long;
+        }
         Ok(Plan { legs })
+    }
+
+    /// May the messages of this leg be as long as the programs can carry them?
+    fn long(&self, legs: &[PlannedLeg], from: &PlannedLeg) -> bool {
+        let mut targets = from.targets.iter().filter_map(|target| legs.get(*target));
+        targets.all(|target| {
+            let remote = self.legs.get(target.leg).and_then(|leg| leg.remote.as_ref());
+            let takes = remote.is_some_and(|remote| remote.max_size.is_none_or(|max| max >= LONG_MAX));
+            takes && target.out_block.len() == from.in_block.len()
+        })
     }
 
     /// The leg's connection, if it is up and the leg's own; and whether it is one of IPv4.
@@ -154,6 +176,7 @@ fn planned(leg: &Leg, id: LegId, conn: ConnId, place: usize, targets: Vec<usize>
         in_block,
         out_block: leg.request_lines.clone(),
         any_type: true,
+        long: false,
         answer_to: [1, 0].get(place).copied(),
         targets,
     })

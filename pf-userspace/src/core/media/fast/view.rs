@@ -26,6 +26,9 @@ pub struct LegPath {
     pub injected: u64,
     /// Their octets.
     pub injected_octets: u64,
+    /// How many of them the peer has acknowledged.
+    #[serde(default)]
+    pub acknowledged: u64,
     /// Octets of messages that are kept until every leg has acknowledged them.
     pub held_octets: u32,
     /// How often it left the fast path, as a source or as a leg, by cause.

@@ -141,7 +141,7 @@ proptest! {
         lines.iter().for_each(|(key, value)| body.push_str(&format!("{key}={value}\r\n")));
         if let Ok(read) = Sdp::parse(body.as_bytes()) {
             for line in read.msrp_lines() {
-                let _ = (line.anchorable(), line.addresses_differ(), remote_leg(&line, Setup::Active, true));
+                let _ = (line.anchorable(), remote_leg(&line, Setup::Active, true));
             }
             is_ours(&offer(&read, &locals(&read, SetupAttr::Actpass), &origin()))?;
         }
