@@ -8,7 +8,7 @@ use lab::{
     wait::SOON,
 };
 
-use crate::sessions_nobody_needs_pf_for_are_proxied::proxied;
+use crate::sessions_nobody_needs_pf_for_are_proxied::{proxied, small};
 
 #[tokio::test]
 async fn an_invite_that_changes_to_tcp_for_its_size_is_recorded_there() -> Result<()> {
@@ -19,7 +19,7 @@ async fn an_invite_that_changes_to_tcp_for_its_size_is_recorded_there() -> Resul
             .a()
             .invite_with(Scene::BOB, &offer, |invite| match large {
                 true => invite.headers.push(("X-Padding".to_owned(), "x".repeat(1300))),
-                false => ["Accept-Contact", "Allow", "User-Agent"].iter().for_each(|n| invite.remove(n)),
+                false => small(invite),
             })
             .await?;
         let invited = scene.far.invited(SOON).await?;

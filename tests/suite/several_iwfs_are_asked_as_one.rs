@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use lab::{
-    actor::Interworking,
+    actor::{Interworking, Streams},
+    sip::Message,
     wait::{QUIET, SOON, never},
 };
 
-// Rows: AMB-36
 #[tokio::test]
 async fn all_iwfs_hear_what_is_said_and_one_of_them_is_referred() -> Result<()> {
     let lab = Interworking::start(&["UE-A"], "").await?;
@@ -27,7 +27,7 @@ async fn all_iwfs_hear_what_is_said_and_one_of_them_is_referred() -> Result<()> 
             assert_eq!(tx.last(SOON).await?.code(), expected, "{method} {codes:?}");
         }
         // One that takes it is enough.
-        let request = a_request(&mut a, method);
+        let request = a.dialog.request(method);
         let mut tx = a.dialog.send(request).await?;
         let one = first.dialog.expect(method, SOON).await?;
         let two = second.dialog.expect(method, SOON).await?;
@@ -36,10 +36,6 @@ async fn all_iwfs_hear_what_is_said_and_one_of_them_is_referred() -> Result<()> 
         one.answer(486, "Busy").await?;
     }
     // A REFER is carried out once: by the first that takes it.
-    let refer = |a: &mut lab::actor::Streams| {
-        let contact = a.party.contact();
-        a_request(a, "REFER").with("Refer-To", "<sip:carol@far.example.net>").with("Contact", contact)
-    };
     let request = refer(&mut a);
     let mut tx = a.dialog.send(request).await?;
     let one = first.dialog.expect("REFER", SOON).await?;
@@ -71,6 +67,7 @@ async fn all_iwfs_hear_what_is_said_and_one_of_them_is_referred() -> Result<()> 
     lab.verify()
 }
 
-fn a_request(a: &mut lab::actor::Streams, method: &str) -> lab::sip::Message {
-    a.dialog.request(method)
+fn refer(a: &mut Streams) -> Message {
+    let contact = a.party.contact();
+    a.dialog.request("REFER").with("Refer-To", "<sip:carol@far.example.net>").with("Contact", contact)
 }

@@ -21,7 +21,6 @@ fn later(answer: &Message) -> Result<()> {
     Ok(())
 }
 
-// Rows: AMB-36
 #[tokio::test]
 async fn an_offer_of_the_far_end_waits_until_the_client_has_its_answer() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
