@@ -31,10 +31,14 @@ async fn running(datapath: &str) -> Result<Option<(Scene, Call, Call, Vec<Call>)
     let Some(scene) = fast(options).await? else { return Ok(None) };
     let (a, mut far, mut others) = scene.full_call_with(&open_minded()).await?;
     let mut hearers: Vec<&mut Call> = [&mut far].into_iter().chain(&mut others).collect();
-    chat(&a, &mut hearers, 20).await?;
-    let (kernel, _) = shares(&scene)?;
-    ensure!(kernel > 0, "nothing in the kernel\n{}", diagnosis(&scene));
-    Ok(Some((scene, a, far, others)))
+    // On a busy machine the first connection to settle may take a while.
+    for _ in 0..20 {
+        chat(&a, &mut hearers, 20).await?;
+        if shares(&scene)?.0 > 0 {
+            return Ok(Some((scene, a, far, others)));
+        }
+    }
+    anyhow::bail!("nothing in the kernel\n{}", diagnosis(&scene));
 }
 
 fn json(pf: &Pf, arguments: &[&str]) -> Result<Value> {
@@ -157,14 +161,13 @@ async fn how_long_a_peer_stays_in_userspace_is_changed_at_once() -> Result<()> {
         Outgoing { failure_report: Some("no".to_owned()), ..Outgoing::chat(Scene::ALICE, Scene::BOB, "odd") };
     a.media.send(&odd).await?;
     ensure!(far.media.message(SOON).await?.message_id == odd.message_id);
-    let (kernel, backoff) = counted(&scene, "backoff")?;
+    let (kernel, passed) = shares(&scene)?;
     chat(&a, &mut [&mut far], 20).await?;
-    let (kernel_now, backoff_now) = counted(&scene, "backoff")?;
-    ensure!(kernel_now == kernel && backoff_now >= backoff + 19, "{}", diagnosis(&scene));
+    ensure!(shares(&scene)? == (kernel, passed + 20), "{}", diagnosis(&scene));
     // Whoever waits by the old rule waits no longer.
     scene.pf.cli(&["maps", "set", "datapath.backoff_octets", "0"])?;
     chat(&a, &mut [&mut far], 40).await?;
-    ensure!(counted(&scene, "backoff")?.0 > kernel + 20, "{}", diagnosis(&scene));
+    ensure!(shares(&scene)?.0 > kernel + 20, "{}", diagnosis(&scene));
     Ok(())
 }
 
