@@ -6,7 +6,7 @@ use lab::{
     msrp::Outgoing,
     net::Place,
     pf::{Pf, PfOptions},
-    wait::SOON,
+    wait::{SOON, until},
 };
 use serde_json::Value;
 
@@ -234,11 +234,12 @@ async fn the_programs_are_measured_while_somebody_wants_to_know() -> Result<()> 
 }
 
 /// What `pf` says of its fast path where `under` keeps something from it, and what it does if it must have one.
-fn without(under: &[&'static str], missing: &str) -> Result<()> {
+async fn without(under: &[&'static str], missing: &str) -> Result<()> {
     let mut options = PfOptions::new(&Place::loopback(1));
     options.under = under.to_vec();
     options.fast_path = "auto";
     let pf = Pf::start(&options)?;
+    until(SOON, "a line about the fast path", || pf.log().contains("fast path")).await?;
     let log = pf.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("fast path")).collect();
     ensure!(lines.len() == 1 && lines[0].contains("fast path: off") && lines[0].contains(missing), "{log}");
@@ -256,19 +257,20 @@ fn without(under: &[&'static str], missing: &str) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn what_is_missing_is_told_in_one_line() -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_told_in_one_line() -> Result<()> {
     // SAFETY: no preconditions.
     if unsafe { libc::geteuid() } != 0 {
         // There is nothing that could be taken away.
-        return without(&[], "");
+        return without(&[], "").await;
     }
     let built = Pf::start(&PfOptions { fast_path: "auto", ..PfOptions::new(&Place::loopback(1)) })?;
+    until(SOON, "a line about the fast path", || built.log().contains("fast path")).await?;
     if built.log().contains("has no kernel programs") {
-        return without(&[], "has no kernel programs");
+        return without(&[], "has no kernel programs").await;
     }
     drop(built);
-    without(&["setarch", "--uname-2.6"], "is too old for the fast path: it needs 6.8 or later")?;
-    without(&["setpriv", "--bounding-set=-bpf,-sys_admin"], "CAP_BPF")?;
-    without(&["setpriv", "--bounding-set=-net_admin"], "CAP_NET_ADMIN")
+    without(&["setarch", "--uname-2.6"], "is too old for the fast path: it needs 6.8 or later").await?;
+    without(&["setpriv", "--bounding-set=-bpf,-sys_admin"], "CAP_BPF").await?;
+    without(&["setpriv", "--bounding-set=-net_admin"], "CAP_NET_ADMIN").await
 }
