@@ -6,7 +6,7 @@ use lab::{
     msrp::Outgoing,
     net::Place,
     pf::{Pf, PfOptions},
-    wait::SOON,
+    wait::{SOON, until},
 };
 use serde_json::Value;
 
@@ -31,10 +31,14 @@ async fn running(datapath: &str) -> Result<Option<(Scene, Call, Call, Vec<Call>)
     let Some(scene) = fast(options).await? else { return Ok(None) };
     let (a, mut far, mut others) = scene.full_call_with(&open_minded()).await?;
     let mut hearers: Vec<&mut Call> = [&mut far].into_iter().chain(&mut others).collect();
-    chat(&a, &mut hearers, 20).await?;
-    let (kernel, _) = shares(&scene)?;
-    ensure!(kernel > 0, "nothing in the kernel\n{}", diagnosis(&scene));
-    Ok(Some((scene, a, far, others)))
+    // On a busy machine the first connection to settle may take a while.
+    for _ in 0..20 {
+        chat(&a, &mut hearers, 20).await?;
+        if shares(&scene)?.0 > 0 {
+            return Ok(Some((scene, a, far, others)));
+        }
+    }
+    anyhow::bail!("nothing in the kernel\n{}", diagnosis(&scene));
 }
 
 fn json(pf: &Pf, arguments: &[&str]) -> Result<Value> {
@@ -157,14 +161,13 @@ async fn how_long_a_peer_stays_in_userspace_is_changed_at_once() -> Result<()> {
         Outgoing { failure_report: Some("no".to_owned()), ..Outgoing::chat(Scene::ALICE, Scene::BOB, "odd") };
     a.media.send(&odd).await?;
     ensure!(far.media.message(SOON).await?.message_id == odd.message_id);
-    let (kernel, backoff) = counted(&scene, "backoff")?;
+    let (kernel, passed) = shares(&scene)?;
     chat(&a, &mut [&mut far], 20).await?;
-    let (kernel_now, backoff_now) = counted(&scene, "backoff")?;
-    ensure!(kernel_now == kernel && backoff_now >= backoff + 19, "{}", diagnosis(&scene));
+    ensure!(shares(&scene)? == (kernel, passed + 20), "{}", diagnosis(&scene));
     // Whoever waits by the old rule waits no longer.
     scene.pf.cli(&["maps", "set", "datapath.backoff_octets", "0"])?;
     chat(&a, &mut [&mut far], 40).await?;
-    ensure!(counted(&scene, "backoff")?.0 > kernel + 20, "{}", diagnosis(&scene));
+    ensure!(shares(&scene)?.0 > kernel + 20, "{}", diagnosis(&scene));
     Ok(())
 }
 
@@ -231,11 +234,12 @@ async fn the_programs_are_measured_while_somebody_wants_to_know() -> Result<()> 
 }
 
 /// What `pf` says of its fast path where `under` keeps something from it, and what it does if it must have one.
-fn without(under: &[&'static str], missing: &str) -> Result<()> {
+async fn without(under: &[&'static str], missing: &str) -> Result<()> {
     let mut options = PfOptions::new(&Place::loopback(1));
     options.under = under.to_vec();
     options.fast_path = "auto";
     let pf = Pf::start(&options)?;
+    until(SOON, "a line about the fast path", || pf.log().contains("fast path")).await?;
     let log = pf.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("fast path")).collect();
     ensure!(lines.len() == 1 && lines[0].contains("fast path: off") && lines[0].contains(missing), "{log}");
@@ -253,19 +257,20 @@ fn without(under: &[&'static str], missing: &str) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn what_is_missing_is_told_in_one_line() -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_told_in_one_line() -> Result<()> {
     // SAFETY: no preconditions.
     if unsafe { libc::geteuid() } != 0 {
         // There is nothing that could be taken away.
-        return without(&[], "");
+        return without(&[], "").await;
     }
     let built = Pf::start(&PfOptions { fast_path: "auto", ..PfOptions::new(&Place::loopback(1)) })?;
+    until(SOON, "a line about the fast path", || built.log().contains("fast path")).await?;
     if built.log().contains("has no kernel programs") {
-        return without(&[], "has no kernel programs");
+        return without(&[], "has no kernel programs").await;
     }
     drop(built);
-    without(&["setarch", "--uname-2.6"], "is too old for the fast path: it needs 6.8 or later")?;
-    without(&["setpriv", "--bounding-set=-bpf,-sys_admin"], "CAP_BPF")?;
-    without(&["setpriv", "--bounding-set=-net_admin"], "CAP_NET_ADMIN")
+    without(&["setarch", "--uname-2.6"], "is too old for the fast path: it needs 6.8 or later").await?;
+    without(&["setpriv", "--bounding-set=-bpf,-sys_admin"], "CAP_BPF").await?;
+    without(&["setpriv", "--bounding-set=-net_admin"], "CAP_NET_ADMIN").await
 }

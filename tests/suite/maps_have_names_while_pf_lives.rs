@@ -126,8 +126,8 @@ async fn maps_have_names_while_pf_lives() -> Result<()> {
     until(SOON, "the end of the maps", || !is_there(second) && !is_there(third)).await
 }
 
-#[test]
-fn without_such_a_file_system_one_line_says_so() -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn without_such_a_file_system_one_line_says_so() -> Result<()> {
     let Some(mut network) = Network::for_test()? else { return Ok(()) };
     let elsewhere =
         std::env::temp_dir().join(format!("pf-no-bpffs-{}-{}", std::process::id(), lab::token(4)));
@@ -138,6 +138,7 @@ fn without_such_a_file_system_one_line_says_so() -> Result<()> {
     if pf.cli_json("stats")?["fast_path"]["available"] != true {
         return Ok(());
     }
+    until(SOON, "a line about pins", || pf.log().contains("pinned")).await?;
     let log = pf.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("pinned")).collect();
     ensure!(lines.len() == 1 && lines[0].contains("is not in a BPF file system"), "{log}");
