@@ -69,14 +69,16 @@ impl Pins {
         sweep(root);
         let layout = root.join(format!("v{SCHEMA}"));
         make(&layout).map_err(system(&layout))?;
-        let folder = (0..MOST)
-            .map(|number| layout.join(number.to_string()))
-            .find_map(|folder| match DirBuilder::new().mode(0o700).create(&folder) {
-                Ok(()) => Some(Ok(folder)),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
-                Err(error) => Some(Err(PinError::System(folder, error))),
-            })
-            .unwrap_or_else(|| Err(PinError::Full(layout)))?;
+        let mut numbers = 0..MOST;
+        let folder = loop {
+            let number = numbers.next().ok_or_else(|| PinError::Full(layout.clone()))?;
+            let folder = layout.join(number.to_string());
+            match DirBuilder::new().mode(0o700).create(&folder) {
+                Ok(()) => break folder,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(PinError::System(folder, error)),
+            }
+        };
         let lock = File::open(&folder).and_then(|lock| lock.lock().map(|()| lock));
         let lock = lock.map_err(system(&folder))?;
         drop(whole);
