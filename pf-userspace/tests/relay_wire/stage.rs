@@ -118,7 +118,9 @@ impl Stage {
                 }
                 Ok(MediaEvent::LegClosed { leg, .. }) => return MediaEventText::Closed(leg.0),
                 Ok(
-                    MediaEvent::Delivered { .. } | MediaEvent::Intercepted { .. } | MediaEvent::Resumed { .. },
+                    MediaEvent::Delivered { .. }
+                    | MediaEvent::Intercepted { .. }
+                    | MediaEvent::Resumed { .. },
                 ) => panic!("nobody is lost here"),
                 Ok(MediaEvent::Waiting { .. }) => {}
                 Err(_) if std::time::Instant::now() > until => panic!("no event"),
