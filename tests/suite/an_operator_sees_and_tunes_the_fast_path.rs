@@ -115,11 +115,11 @@ async fn every_map_is_shown_decoded() -> Result<()> {
     ensure!(path["acknowledged"].as_u64() > Some(0) && path["left"].is_object(), "{path:#}");
 
     // Errors say what there is.
-    let error = pf.cli(&["maps", "entry", "legs", "4711"]).unwrap_err().to_string();
+    let error = pf.cli(&["maps", "entry", "legs", "4711"]).err().context("no error")?.to_string();
     ensure!(error.contains("LEGS has no entry `4711`") && error.contains("it has 0, 1, 2, 3"), "{error}");
-    let error = pf.cli(&["maps", "dump", "secrets"]).unwrap_err().to_string();
+    let error = pf.cli(&["maps", "dump", "secrets"]).err().context("no error")?.to_string();
     ensure!(error.contains("sessions"), "{error}");
-    let error = pf.cli(&["maps", "dump", "guard-counts"]).unwrap_err().to_string();
+    let error = pf.cli(&["maps", "dump", "guard-counts"]).err().context("no error")?.to_string();
     ensure!(error.contains("there is no map GUARD_COUNTS") && error.contains("FLOWS"), "{error}");
     Ok(())
 }
@@ -139,7 +139,7 @@ async fn fewer_copies_send_a_living_session_to_userspace() -> Result<()> {
     let (kernel_now, _) = counted(&scene, "many-legs")?;
     ensure!(kernel_now > kernel + 20, "{}", diagnosis(&scene));
     for bad in [["datapath.fan_out", "0"], ["datapath.fan_out", "16"], ["datapath.backoff_ms", "3000"]] {
-        let error = scene.pf.cli(&["maps", "set", bad[0], bad[1]]).unwrap_err().to_string();
+        let error = scene.pf.cli(&["maps", "set", bad[0], bad[1]]).err().context("no error")?.to_string();
         ensure!(error.contains(bad[0]), "{error}");
     }
     Ok(())
@@ -248,7 +248,7 @@ async fn without(under: &[&'static str], missing: &str) -> Result<()> {
         path["available"] == false && path["missing"].as_str().is_some_and(|why| why.contains(missing)),
         "{path}"
     );
-    let error = pf.cli(&["maps", "set", "datapath.fan_out", "2"]).unwrap_err().to_string();
+    let error = pf.cli(&["maps", "set", "datapath.fan_out", "2"]).err().context("no error")?.to_string();
     ensure!(error.contains("there is no fast path"), "{error}");
     drop(pf);
     options.fast_path = "required";
