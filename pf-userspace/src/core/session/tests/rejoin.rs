@@ -52,7 +52,7 @@ fn joined(w: &mut World, call: &Call, number: u32) -> Ua {
 
 /// The youngest leg of UE-A.
 fn leg_a(w: &World) -> LegKey {
-    *w.names.iter().filter(|(_, name)| *name == "A").next_back().expect("leg A").0
+    *w.names.iter().rfind(|(_, name)| *name == "A").expect("leg A").0
 }
 
 fn delivered(w: &mut World, number: u64) {
