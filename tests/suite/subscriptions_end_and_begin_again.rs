@@ -107,7 +107,7 @@ async fn the_operator_says_whether_the_core_trusts_pf() -> Result<()> {
 async fn answered(code: Option<u16>, again: bool) -> Result<()> {
     let (scene, mut far, first, _) = asked().await?;
     let call_id = first.message.required("Call-ID")?.to_owned();
-    // Without an answer, timer F has to pass.
+    // Without an answer timer F has to pass.
     if let Some(code) = code {
         first.answer(code, "Answer").await?;
     }

@@ -41,7 +41,7 @@ fn inject(c: &mut Connection, len: u32) -> u32 {
 
 #[test]
 fn the_state_has_no_padding() {
-    let words = 9 + 13 + (6 + MAX_LEGS + 4) + 4 + (5 * JOURNAL + 2);
+    let words = 9 + 14 + (6 + MAX_LEGS + 4) + 4 + (5 * JOURNAL + 2);
     assert_eq!(size_of::<Connection>(), words * 4);
     assert_eq!(align_of::<Connection>(), 4);
 }
