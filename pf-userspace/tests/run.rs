@@ -178,7 +178,7 @@ fn a_guard_that_cannot_be_had_refuses_to_start() {
 
 #[test]
 fn without_a_guard_there_are_no_maps() {
-    let folder = Folder::new("");
+    let folder = Folder::new("fast_path = \"off\"\n");
     let _running = Running::start(&folder);
     let maps = pf(&["maps", "--json", "--socket"], &folder.file("pf.sock"));
     assert_eq!(text(&maps.stdout).trim(), "[]", "{}", text(&maps.stderr));

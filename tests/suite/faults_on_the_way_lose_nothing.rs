@@ -162,6 +162,9 @@ struct Trouble {
     busy: bool,
 }
 
+/// So often at most, to see a fault that dice decide on.
+const ROUNDS: usize = 20;
+
 const FOUR_LEGS: &[&str] = &["UE-A", "UE-B", "UE-C", "UE-D"];
 const THREE_LEGS: &[&str] = &["UE-A", "UE-B", "UE-C"];
 const TWO_LEGS: &[&str] = &["UE-A", "UE-B"];
@@ -211,15 +214,22 @@ impl Trouble {
                     }
                 });
             }
-            chat.talks(MESSAGES).await.with_context(about)?;
+            // Dice decide what goes wrong: people talk until something has.
+            let (mut happened, mut carried, mut causes) = (0, 0, left_before.clone());
+            for _ in 0..ROUNDS {
+                chat.talks(MESSAGES).await.with_context(about)?;
+                happened = self.happened(&chat, links)? - seen;
+                carried = shares(&chat.scene)?.0 - kernel;
+                causes = left(&chat.scene)?;
+                if happened > 0 && carried > 0 && causes != left_before {
+                    break;
+                }
+            }
             self.at(&chat, links, Faults::default())?;
-            let seen = self.happened(&chat, links)? - seen;
-            ensure!(seen > 0, "nothing went wrong: {}", about());
-            let (kernel_now, _) = shares(&chat.scene)?;
-            ensure!(kernel_now > kernel, "nothing in the kernel: {}\n{}", about(), diagnosis(&chat.scene));
-            let left = left(&chat.scene)?;
-            ensure!(left != left_before, "nobody left the fast path: {}", about());
-            eprintln!("{}: {seen} times, {} in the kernel, left {left:?}", about(), kernel_now - kernel);
+            ensure!(happened > 0, "nothing went wrong: {}", about());
+            ensure!(carried > 0, "nothing in the kernel: {}\n{}", about(), diagnosis(&chat.scene));
+            ensure!(causes != left_before, "nobody left the fast path: {}", about());
+            eprintln!("{}: {happened} times, {carried} in the kernel, left {causes:?}", about());
         }
         chat.talks_in_the_kernel().await.context("at the end")?;
         drop(hogs);
