@@ -33,8 +33,14 @@ impl Splice {
 
     fn try_later(&mut self, now: Time, group: usize, at: Option<Time>) {
         let Some(known) = self.groups.get_mut(group) else { return };
-        known.wait = (known.wait * 2).clamp(AGAIN, AGAIN_MAX);
-        known.again = at.unwrap_or(now + known.wait);
+        known.again = match at {
+            // Not an attempt that failed.
+            Some(at) => at,
+            None => {
+                known.wait = (known.wait * 2).clamp(AGAIN, AGAIN_MAX);
+                now + known.wait
+            }
+        };
         self.nudge(group);
     }
 

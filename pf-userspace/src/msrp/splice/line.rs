@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long a source waits for room in the log.
-const LOG_WAIT: Duration = Duration::from_millis(30);
+const LOG_WAIT: Duration = Duration::from_millis(4);
 
 /// How far the release of logged octets has come (U3).
 #[derive(Debug, Default)]

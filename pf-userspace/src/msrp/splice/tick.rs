@@ -57,7 +57,12 @@ impl Splice {
 
     /// The log woke us.
     pub(super) fn woken(&mut self, now: Time, switch: &mut Switch) {
+        let next = self.pace.next;
         self.read_log(now, switch);
+        if self.pace.next < next {
+            // Somebody needs room: the first of the two steps of the release is made at once.
+            self.pace.next = now;
+        }
     }
 
     /// Looks at what has traffic, if it is time.
@@ -88,6 +93,8 @@ impl Splice {
         for (group, finished) in finished {
             self.release(group, &finished);
         }
+        let held = numbers.iter().filter_map(|number| Some(self.line(*number)?.held)).max();
+        self.pressed(now, held.unwrap_or(0));
         self.pace.loose.retain(|(_, until)| now < *until);
         self.rest(now, switch);
     }
