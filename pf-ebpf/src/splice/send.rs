@@ -145,14 +145,7 @@ pub fn copy_for(skb: Skb, scratch: &mut Scratch, leg: &LegEntry) -> Option<()> {
 
 /// The same for a message longer than a segment: the packet keeps its length, and the device makes the sum.
 #[inline(always)]
-fn long_copy(
-    skb: Skb,
-    scratch: &mut Scratch,
-    leg: &LegEntry,
-    at: u32,
-    start: u32,
-    block: u32,
-) -> Option<()> {
+fn long_copy(skb: Skb, scratch: &mut Scratch, leg: &LegEntry, at: u32, start: u32, block: u32) -> Option<()> {
     let len = scratch.work.len;
     if scratch.work.now_payload != at || scratch.work.now_block != block || skb.len() != at + len {
         return None;
