@@ -7,7 +7,6 @@ use lab::{
     wait::{QUIET, SOON},
 };
 
-// Rows: ANS-14
 #[tokio::test]
 async fn the_user_s_own_setting_decides_and_else_the_operator_s() -> Result<()> {
     for (user, policy, recorded) in [

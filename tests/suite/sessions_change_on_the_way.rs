@@ -5,8 +5,11 @@ use lab::{
     actor::{Call, Scene, SceneOptions},
     msrp::Outgoing,
     sip::{Message, Sdp, ServerRequest},
+    store::Journal,
     wait::{QUIET, SOON},
 };
+
+use super::storing_comes_before_the_end::recording;
 
 /// A description that says something more in accept-wrapped-types, with the next version.
 pub(crate) fn changed(body: &[u8]) -> Result<Vec<u8>> {
@@ -54,10 +57,12 @@ async fn talk(a: &Call, others: &mut [&mut Call], text: &str) -> Result<()> {
 // Rows: MOD-02, MOD-03, MOD-07, MOD-08, MOD-09, MOD-15, MOD-16
 #[tokio::test]
 async fn a_change_of_the_originator_reaches_the_far_end_and_the_devices() -> Result<()> {
-    let scene = Scene::with(&["UE-A", "UE-B"]).await?;
+    let scene = recording(&["UE-A", "UE-B", "UE-C"]).await?;
+    let journal = Journal::of(&scene.pf);
     let (mut a, mut far, mut others) = scene.full_call().await?;
-    let b = &mut others[0];
-    talk(&a, &mut [&mut far, b], "before").await?;
+    let (b, c) = others.split_at_mut(1);
+    let (b, c) = (&mut b[0], &mut c[0]);
+    talk(&a, &mut [&mut far, b, c], "before").await?;
 
     let offer = changed(&a.invite.body)?;
     let request = re_invite(&mut a, offer);
@@ -72,7 +77,14 @@ async fn a_change_of_the_originator_reaches_the_far_end_and_the_devices() -> Res
     assert_eq!(now.msrp()?.path()?, before.msrp()?.path()?, "pf's own path, as before");
     let types = now.msrp()?.attribute("accept-wrapped-types").unwrap_or_default().to_owned();
     assert!(types.contains("text/html"), "{types}");
-    b.dialog.next_request(QUIET / 4).await.err().context("B heard before FAR had answered")?;
+    for device in [&mut *b, &mut *c] {
+        device
+            .dialog
+            .next_request(QUIET / 4)
+            .await
+            .err()
+            .context("a device heard before FAR had answered")?;
+    }
     accept(&far, &at_far, changed(&far.answer.body)?).await?;
 
     let answer = tx.last(SOON).await?;
@@ -87,17 +99,22 @@ async fn a_change_of_the_originator_reaches_the_far_end_and_the_devices() -> Res
     a.dialog.ack(number, None).await?;
     assert_eq!(at_far.acked(SOON).await?.cseq(), message.cseq());
 
-    let at_b = b.dialog.expect("INVITE", SOON).await?;
-    assert_eq!(at_b.message.header("Call-ID"), b.invite.header("Call-ID"));
-    let (before, now) = (Sdp::parse(&b.invite.body)?, Sdp::parse(&at_b.message.body)?);
-    assert_eq!(now.msrp()?.path()?, before.msrp()?.path()?, "B's own leg");
-    let types = now.msrp()?.attribute("accept-wrapped-types").unwrap_or_default().to_owned();
-    assert!(types.contains("text/html"), "{types}");
-    accept(b, &at_b, changed(&b.answer.body)?).await?;
-    at_b.acked(SOON).await?;
+    for device in [&mut *b, &mut *c] {
+        let offered = device.dialog.expect("INVITE", SOON).await?;
+        assert_eq!(offered.message.header("Call-ID"), device.invite.header("Call-ID"));
+        let (before, now) = (Sdp::parse(&device.invite.body)?, Sdp::parse(&offered.message.body)?);
+        assert_eq!(now.msrp()?.path()?, before.msrp()?.path()?, "the device's own leg");
+        let types = now.msrp()?.attribute("accept-wrapped-types").unwrap_or_default().to_owned();
+        assert!(types.contains("text/html"), "{types}");
+        accept(device, &offered, changed(&device.answer.body)?).await?;
+        offered.acked(SOON).await?;
+    }
 
-    talk(&a, &mut [&mut far, b], "after").await?;
-    scene.device(1).agent.no_request(QUIET / 4).await.context("no second leg to B")?;
+    talk(&a, &mut [&mut far, b, c], "after").await?;
+    for device in [1, 2] {
+        scene.device(device).agent.no_request(QUIET / 4).await.context("no second leg to a device")?;
+    }
+    assert_eq!(journal.kinds()?, ["session-info"], "the session is recorded once");
     scene.verify()
 }
 
@@ -116,7 +133,6 @@ async fn a_change_that_the_far_end_refuses_leaves_the_session_as_it_was() -> Res
     scene.verify()
 }
 
-// Rows: MOD-01
 #[tokio::test]
 async fn the_checks_apply_to_a_change_too_and_the_session_lives_on() -> Result<()> {
     let policy = "allow_anonymity = false".to_owned();

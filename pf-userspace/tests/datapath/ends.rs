@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use super::{
     relay::Relay,
 };
 
-/// A relay with a far end and an originator that have exchanged some messages, most of them in the kernel.
+/// A relay with a far end and an originator that have exchanged messages, many of them in the kernel.
 fn talked(lab: &Lab) -> Option<(Relay, Vec<TcpStream>)> {
     let datapath = datapath()?;
     let (mut peers, ours): (Vec<_>, Vec<_>) = lab.connect(2).into_iter().unzip();
@@ -28,9 +29,14 @@ fn talked(lab: &Lab) -> Option<(Relay, Vec<TcpStream>)> {
 
 fn talk(lab: &Lab, relay: &mut Relay, peers: &mut [TcpStream]) {
     let [from, to] = peers else { panic!("two peers") };
+    let enough = AtomicBool::new(false);
+    let enough = &enough;
     thread::scope(|scope| {
         let talking = scope.spawn(move || {
-            for number in 0..50 {
+            let mut numbers = 0..5000;
+            while !enough.load(Ordering::Relaxed)
+                && let Some(number) = numbers.next()
+            {
                 from.write_all(&send(number, 30, &in_block(0))).unwrap();
                 let mut got = vec![0; send(number, 30, &out_block(1)).len()];
                 to.read_exact(&mut got).unwrap();
@@ -43,12 +49,19 @@ fn talk(lab: &Lab, relay: &mut Relay, peers: &mut [TcpStream]) {
         lab.in_relay(|| {
             while !talking.is_finished() {
                 relay.round();
+                if injected(relay) > 80 {
+                    enough.store(true, Ordering::Relaxed);
+                }
                 thread::sleep(Duration::from_micros(200));
             }
         });
         talking.join().unwrap();
     });
-    assert!(relay.datapath.counts().unwrap().total(Total::Injected) > 80);
+    assert!(injected(relay) > 80);
+}
+
+fn injected(relay: &Relay) -> u64 {
+    relay.datapath.counts().unwrap().total(Total::Injected)
 }
 
 /// What a read gives within two seconds.

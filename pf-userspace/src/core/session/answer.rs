@@ -1,5 +1,16 @@
 //! Clause 8.2.2.1, response part: the far end's answer becomes the answer to the originating device; its ACK becomes
 //! ours.
+//!
+//! | part | step | where |
+//! |---|---|---|
+//! | 200 | 1 | [`Session::far_answered`]; of IWFs: `iwf_answer` |
+//! | 200 | 2 to 6 | [`Session::answer_originator`] |
+//! | 200 | 7 | `storing` |
+//! | 200 | 8 | `delivery` |
+//! | error | 1, 2 | `interworking` |
+//! | error | 3 | [`Session::far_refused`] |
+//!
+//! The request part is in `invitation`.
 
 use super::{
     Session, TRANSACTION,

@@ -1,4 +1,11 @@
 //! Clause 8.2.2.3: who said BYE, why, and who hears of it.
+//!
+//! | step | who says BYE | where |
+//! |---|---|---|
+//! | 1 | the served client | [`Session::client_left`], [`Session::say_farewell`]; what is stored before its 200: `storing` |
+//! | 2 | the other CPM entity | [`Session::other_entity_left`], [`Session::devices_leave`]; what is stored first: `storing` |
+//! | 3 | an IWF | `iwf_bye` |
+//! | 4 | the core, for a client that it has lost | `connection_loss`; its return: `rejoin` |
 
 use std::time::Duration;
 

@@ -1,4 +1,13 @@
 //! Clause 8.2.2.5: re-INVITE and UPDATE inside a session. Refreshes are answered here; changes are passed on.
+//!
+//! | step | what | where |
+//! |---|---|---|
+//! | 1 | the checks of an INVITE again | [`Session::modification_received`], by `invitation::check` |
+//! | 2 | B2BUA: a re-INVITE of our own | [`Session::change`] |
+//! | 3 | proxy: on, without our Route | `core::proxy` |
+//! | 4 | with IWFs, one after the other | `iwf_change` |
+//! | 5 | otherwise to the other side; its answer back | [`Session::change`], [`Session::change_answered`] |
+//! | 6 | to every connected device | [`Session::change_devices`], [`Session::own_change_answered`] |
 
 use serde::{Deserialize, Serialize};
 

@@ -139,7 +139,6 @@ fn a_removed_stream_is_released_and_keeps_its_place() {
     assert_eq!(w.media(), ["close stream"]);
 }
 
-// Rows: MOD-01
 #[test]
 fn the_checks_apply_to_a_change_too_and_the_session_lives_on() {
     let mut w = World::with(|policy| policy.allow_anonymity = false);

@@ -14,7 +14,7 @@ fn recorded(group: bool) -> (World, Call) {
     (w, call)
 }
 
-// Rows: ANS-14, ANS-15
+// Rows: ANS-15
 #[test]
 fn the_record_begins_after_the_200() {
     let mut w = World::recording();
