@@ -67,7 +67,14 @@ async fn the_record_begins_after_the_200_and_delays_nothing() -> Result<()> {
     assert_eq!(record["conversation"], a.invite.required("Conversation-ID")?);
     assert_eq!(record["session"], a.invite.required("Contribution-ID")?);
     // The operator sees it too.
-    let shown = scene.pf.cli_json("store")?;
+    let begin = std::time::Instant::now();
+    let shown = loop {
+        let shown = scene.pf.cli_json("store")?;
+        if shown.as_array().is_some_and(|rows| !rows.is_empty()) || begin.elapsed() > SOON {
+            break shown;
+        }
+        tokio::time::sleep(QUIET / 10).await;
+    };
     assert_eq!(shown[0]["uid"], record["uid"]);
     assert_eq!((&shown[0]["object"], &shown[0]["time"]), (&record["object"], &record["time"]));
     let table = scene.pf.cli(&["store"])?;
