@@ -29,6 +29,8 @@ pub struct PfOptions {
     pub core: Option<SocketAddr>,
     /// Interworking Selection Function.
     pub isf: Option<SocketAddr>,
+    /// How the core and the ISF are spoken to.
+    pub transport: Transport,
     /// Peers whose P-Asserted-Identity counts.
     pub trusted: Vec<IpAddr>,
     /// Peers whose third-party REGISTERs count.
@@ -61,6 +63,7 @@ impl PfOptions {
             policy: String::new(),
             core: None,
             isf: None,
+            transport: Transport::usual(),
             trusted: Vec::new(),
             registrars: Vec::new(),
             users: vec![("sip:alice@example.org".into(), "alice".into(), "wonderland".into())],
@@ -92,7 +95,7 @@ impl PfOptions {
         }
         for (key, value) in [("core", self.core), ("isf", self.isf)] {
             if let Some(address) = value {
-                text.push_str(&format!("{key} = \"sip:{address}\"\n"));
+                text.push_str(&format!("{key} = \"sip:{address}{}\"\n", self.transport.parameter()));
             }
         }
         text.push_str(&format!("{}\n", self.sip));

@@ -18,7 +18,7 @@ use crate::{
 #[tokio::test]
 async fn of_several_answers_of_the_far_end_the_first_counts_and_the_others_get_ack_and_bye() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
-    let other = Party::start("FORK", &Place::loopback(8), Transport::Udp, "sip:bob@x", &scene.trace)?;
+    let other = Party::start("FORK", &Place::loopback(8), Transport::usual(), "sip:bob@x", &scene.trace)?;
     let calling = scene.a().invite(Scene::BOB).await?;
     let invited = scene.far.invited(SOON).await?;
     let fork = invited.request.fork(&other.agent);
@@ -39,7 +39,7 @@ async fn of_several_answers_of_the_far_end_the_first_counts_and_the_others_get_a
 #[tokio::test]
 async fn repeated_requests_and_answers_are_taken_once_and_answered_again() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
-    let pf = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let pf = scene.at;
     let mut calling = scene.a().invite(Scene::BOB).await?;
     let invited = scene.far.invited(SOON).await?;
     invited.request.answer(180, "Ringing").await?;
@@ -97,7 +97,7 @@ async fn spent_requests_and_dead_dialogs_are_refused() -> Result<()> {
 #[tokio::test]
 async fn options_are_answered_in_and_out_of_a_dialog() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
-    let pf = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let pf = scene.at;
     let (mut a, mut far) = scene.call().await?;
     let outside = Message::request("OPTIONS", &format!("sip:{pf}"))
         .with("From", format!("<{}>;tag=1", Scene::ALICE))
@@ -153,7 +153,7 @@ async fn provisional_responses_pass_with_or_without_description() -> Result<()> 
 async fn what_surrounds_the_procedures_in_one_session() -> Result<()> {
     let lab = Interworking::start(&["UE-A"], "interworking_rejected_streams = true").await?;
     let scene = &lab.scene;
-    let pf = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let pf = scene.at;
     let options = SdpOptions::setup("active");
     let require = |invite: &mut Message| invite.set("Require", "100rel");
     let mut calling = scene.a().invite_with(Scene::BOB, &options, require).await?;
@@ -209,3 +209,12 @@ async fn what_surrounds_the_procedures_in_one_session() -> Result<()> {
     first.hung_up().await?;
     lab.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    of_several_answers_of_the_far_end_the_first_counts_and_the_others_get_ack_and_bye,
+    repeated_requests_and_answers_are_taken_once_and_answered_again,
+    spent_requests_and_dead_dialogs_are_refused,
+    options_are_answered_in_and_out_of_a_dialog,
+    provisional_responses_pass_with_or_without_description,
+    what_surrounds_the_procedures_in_one_session
+);

@@ -222,3 +222,14 @@ async fn what_is_more_than_is_kept_is_refused_and_the_rest_goes_on() -> Result<(
     assert_eq!(far.dialog.bye(None).await?.code(), 200);
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    for_a_user_whose_history_is_recorded,
+    for_a_user_who_has_messages_stored,
+    for_a_user_who_has_messages_deferred,
+    for_users_who_may_start_group_sessions_again_but_nothing_is_kept_for_that_alone,
+    without_any_of_these_the_bye_goes_on_to_the_far_end,
+    with_another_device_connected_that_one_takes_its_place,
+    messages_and_notifications_are_kept_whole_in_order_and_before_they_are_answered,
+    what_is_more_than_is_kept_is_refused_and_the_rest_goes_on
+);

@@ -357,3 +357,18 @@ async fn an_offer_without_the_sessions_media_is_refused_and_the_session_goes_on(
     assert_eq!(scene.pf.cli_json("sessions")?[0]["state"], "client lost");
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    it_is_joined_to_the_same_session_and_can_end_it,
+    before_and_after_that_the_controlling_function_can_end_it_too,
+    the_same_invite_is_treated_otherwise_when_the_session_is_inactive,
+    it_gets_what_it_missed_in_order_and_before_anything_new,
+    what_it_has_not_answered_comes_again,
+    a_message_that_began_before_goes_on_where_it_stands,
+    what_is_only_recorded_is_not_delivered,
+    the_users_other_devices_are_invited_with_it,
+    another_device_of_the_user_may_take_its_place,
+    beside_a_device_that_has_stayed_it_is_one_of_two,
+    one_that_goes_before_it_has_got_everything_is_lost_again,
+    an_offer_without_the_sessions_media_is_refused_and_the_session_goes_on
+);

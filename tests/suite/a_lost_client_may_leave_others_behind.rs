@@ -119,3 +119,11 @@ async fn a_far_end_that_does_not_answer_its_bye_does_not_hold_the_originator_for
     })
     .await
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    without_another_device_the_bye_goes_on_to_the_far_end,
+    with_another_device_the_session_goes_on_for_it,
+    of_several_reasons_the_sip_cause_decides,
+    the_far_end_can_still_be_heard_by_the_device_that_is_left,
+    a_late_yes_to_the_lost_clients_re_invite_ends_nothing
+);

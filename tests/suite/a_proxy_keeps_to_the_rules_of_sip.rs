@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, ensure};
 use lab::{
     actor::Scene,
-    net::Place,
     sip::{Message, ServerRequest, Start, Transport, split_list, tag, uri},
     wait::{QUIET, SOON},
 };
@@ -97,7 +96,7 @@ async fn every_answer_of_a_fork_reaches_the_caller_and_every_ack_its_answer() ->
     let mut again = seen[4..].to_vec();
     again.sort();
     assert_eq!(again, expected[2..]);
-    let to = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let to = scene.at;
     for (tag, answer) in &answers {
         let ack = with_via(inside(&invite, answer, "ACK", invite.cseq())?, &scene.a().agent);
         scene.a().agent.send_raw(&ack, to).await?;
@@ -149,7 +148,7 @@ async fn refusals_pass_and_503_becomes_500() -> Result<()> {
 #[tokio::test]
 async fn loops_copies_and_spent_requests_go_no_further() -> Result<()> {
     let scene = proxied(Transport::Udp).await?;
-    let pf = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let pf = scene.at;
     let spent = scene
         .a()
         .invite_with(Scene::BOB, &lab::sip::SdpOptions::setup("active"), |invite| {
@@ -191,7 +190,7 @@ async fn loops_copies_and_spent_requests_go_no_further() -> Result<()> {
 #[tokio::test]
 async fn a_strict_router_in_front_is_served_and_a_stranger_is_not() -> Result<()> {
     let scene = proxied(Transport::Udp).await?;
-    let pf = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let pf = scene.at;
     let (mut a, mut far) = scene.call().await?;
     // As a strict router would send it (RFC 3261 section 16.4).
     let mut info = a.dialog.request("INFO");

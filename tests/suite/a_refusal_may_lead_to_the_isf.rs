@@ -11,7 +11,7 @@ use lab::{
 
 async fn scene(policy: &str) -> Result<(Scene, Party)> {
     let trace = lab::trace::Trace::default();
-    let isf = Party::start("ISF", &Place::loopback(8), Transport::Udp, "sip:isf@x", &trace)?;
+    let isf = Party::start("ISF", &Place::loopback(8), Transport::usual(), "sip:isf@x", &trace)?;
     let scene = Scene::start(SceneOptions {
         devices: vec!["UE-A"],
         isf: Some(isf.agent.local()),
@@ -79,3 +79,9 @@ async fn the_isf_is_asked_once_and_the_caller_hears_one_answer() -> Result<()> {
     }
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    the_codes_of_the_policy_lead_to_the_isf_and_no_others,
+    without_that_policy_the_refusal_reaches_the_caller,
+    the_isf_is_asked_once_and_the_caller_hears_one_answer
+);

@@ -132,3 +132,12 @@ async fn who_says_nothing_can_leave_unnoticed() -> Result<()> {
     assert_eq!(scene.pf.cli_json("sessions")?.as_array().map(Vec::len), Some(0));
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    a_user_message_brings_it_to_the_controlling_function,
+    so_does_an_is_composing_message,
+    a_restart_waits_too_where_the_operator_wants_that,
+    what_is_said_meanwhile_comes_in_order_and_the_session_is_whole,
+    an_error_of_the_controlling_function_ends_the_clients_session,
+    who_says_nothing_can_leave_unnoticed
+);

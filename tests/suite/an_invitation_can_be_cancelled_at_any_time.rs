@@ -103,3 +103,11 @@ async fn after_the_answer_it_changes_nothing() -> Result<()> {
     assert!(scene.trace.sip("pf", "FAR", "CANCEL").is_empty());
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    before_the_far_end_has_said_anything,
+    while_it_rings,
+    a_yes_that_crosses_it_gets_ack_and_bye,
+    while_one_iwf_has_answered_and_another_is_asked,
+    after_the_answer_it_changes_nothing
+);

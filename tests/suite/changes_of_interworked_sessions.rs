@@ -185,3 +185,11 @@ async fn a_new_stream_that_all_refuse_gets_a_session_of_its_own() -> Result<()> 
     }
     lab.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    a_changed_stream_concerns_its_own_iwf_alone,
+    a_removed_stream_is_told_to_its_iwf_alone,
+    a_new_stream_goes_from_one_iwf_to_the_next_until_one_takes_it,
+    a_new_stream_that_all_refuse_is_refused_and_the_session_lives,
+    a_new_stream_that_all_refuse_gets_a_session_of_its_own
+);

@@ -4,12 +4,11 @@ use anyhow::Result;
 use lab::{
     actor::{Device, ICSI_SESSION, Scene, SceneOptions, Ue, icsi_tag},
     net::Place,
-    sip::Transport,
     wait::{QUIET, SOON},
 };
 
 async fn late(scene: &Scene) -> Result<Ue> {
-    let proxy = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let proxy = scene.at;
     let device = Device::of_alice("late");
     let mut ue = Ue::start("UE-L", &Place::loopback(14), device, proxy, &scene.trace)?;
     ue.register().await?;
@@ -96,7 +95,7 @@ async fn the_originator_is_known_by_its_instance_not_by_its_address() -> Result<
     scene.devices[1].device.instance = "urn:gsma:imei:35209900-176148-0".to_owned();
     scene.devices[1].register_features(vec![icsi_tag(&[ICSI_SESSION])]).await?;
     scene.devices[0].register().await?;
-    let proxy = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let proxy = scene.at;
     // The same URN by the rules of URNs.
     let mut device = scene.a().device.clone();
     device.instance = format!("URN:UUID:{}", device.instance["urn:uuid:".len()..].to_uppercase());

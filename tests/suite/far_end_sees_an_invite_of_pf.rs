@@ -175,7 +175,7 @@ async fn a_recipient_list_goes_along() -> Result<()> {
 // Rows: INV-08
 #[tokio::test]
 async fn whatever_needs_the_media_path_puts_pf_there() -> Result<()> {
-    let isf = Party::start("ISF", &Place::loopback(8), Transport::Udp, "sip:isf@x", &Trace::default())?;
+    let isf = Party::start("ISF", &Place::loopback(8), Transport::usual(), "sip:isf@x", &Trace::default())?;
     // Each alone: direct delivery, MSRP interoperability, interworking, storage.
     for (policy, interworking) in [
         ("direct_delivery = true", false),
@@ -206,3 +206,13 @@ async fn whatever_needs_the_media_path_puts_pf_there() -> Result<()> {
     }
     Ok(())
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    what_is_copied_is_copied_to_the_letter,
+    a_tel_uri_stays_a_tel_uri,
+    the_dialog_is_pfs_own,
+    the_offer_is_made_from_the_clients,
+    the_preferred_service_becomes_the_asserted_one,
+    a_recipient_list_goes_along,
+    whatever_needs_the_media_path_puts_pf_there
+);

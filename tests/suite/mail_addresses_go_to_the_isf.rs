@@ -12,7 +12,7 @@ use lab::{
 #[tokio::test]
 async fn mail_addresses_go_to_the_isf() -> Result<()> {
     let trace = lab::trace::Trace::default();
-    let isf = Party::start("ISF", &Place::loopback(8), Transport::Udp, "sip:isf@x", &trace)?;
+    let isf = Party::start("ISF", &Place::loopback(8), Transport::usual(), "sip:isf@x", &trace)?;
     let scene = Scene::start(SceneOptions {
         devices: vec!["UE-A"],
         isf: Some(isf.agent.local()),
@@ -30,3 +30,5 @@ async fn mail_addresses_go_to_the_isf() -> Result<()> {
     assert_eq!(there.media.message(SOON).await?.body, sent.body);
     scene.far.agent.no_request(QUIET).await
 }
+
+crate::over_tcp::the_same_over_tcp!(mail_addresses_go_to_the_isf);

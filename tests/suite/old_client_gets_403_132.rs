@@ -4,7 +4,7 @@ use anyhow::Result;
 use lab::{
     actor::{Device, Scene, SceneOptions, Ue},
     net::Place,
-    sip::{SdpOptions, Transport},
+    sip::SdpOptions,
     wait::{QUIET, SOON},
 };
 
@@ -48,7 +48,7 @@ async fn no_version_is_asked_for_by_default() -> Result<()> {
 #[tokio::test]
 async fn only_devices_of_the_required_release_are_invited() -> Result<()> {
     let scene = Scene::start(required()).await?;
-    let proxy = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let proxy = scene.at;
     let mut others = Vec::new();
     for (place, release) in [(12, "2.2"), (13, "1.0")] {
         let mut device = Device::of_alice(release);
@@ -70,7 +70,7 @@ async fn only_devices_of_the_required_release_are_invited() -> Result<()> {
 #[tokio::test]
 async fn without_a_device_of_the_required_release_the_session_goes_on() -> Result<()> {
     let scene = Scene::start(required()).await?;
-    let proxy = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let proxy = scene.at;
     let mut device = Device::of_alice("old");
     device.user_agent = "CPM-client/OMA1.0".to_owned();
     let mut old = Ue::start("UE-B", &Place::loopback(12), device, proxy, &scene.trace)?;

@@ -9,7 +9,7 @@ use lab::{
 };
 
 fn more(scene: &Scene, name: &str, place: u8) -> Result<Ue> {
-    let proxy = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let proxy = scene.at;
     Ue::start(name, &Place::loopback(place), Device::of_alice(name), proxy, &scene.trace)
 }
 
@@ -181,7 +181,7 @@ async fn what_changes_during_a_session_shows_in_the_next_one() -> Result<()> {
     let mut scene = Scene::with(&["UE-A", "UE-B", "UE-C"]).await?;
     let (mut a, mut far, mut others) = scene.full_call().await?;
     // B moves to another address, C leaves, D comes.
-    let proxy = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let proxy = scene.at;
     let device = scene.device(1).device.clone();
     let mut moved = Ue::start("UE-B2", &Place::loopback(14), device, proxy, &scene.trace)?;
     moved.register().await?;

@@ -4,8 +4,7 @@
 use anyhow::{Context, Result};
 use lab::{
     actor::Scene,
-    net::Place,
-    sip::{Message, SdpOptions, Start, Transport, uri},
+    sip::{Message, SdpOptions, Start, uri},
     wait::{QUIET, SOON},
 };
 
@@ -34,7 +33,7 @@ async fn a_caller_that_requires_it_gets_it_repeated_until_its_prack() -> Result<
     assert_eq!((first.code(), first.header("Require")), (180, Some("100rel")));
     let number = first.required("RSeq")?.to_owned();
     assert_eq!(again.header("RSeq"), Some(number.as_str()), "the same once more");
-    let to = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let to = scene.at;
     for (rack, code) in [("1 1 INVITE".to_owned(), 481), (format!("{number} 1 INVITE"), 200)] {
         let cseq = if code == 200 { 3 } else { 2 };
         let prack = early(calling.invite(), &first, "PRACK", cseq)?.with("RAck", rack);
@@ -85,3 +84,8 @@ async fn the_far_ends_gets_its_prack_and_may_bring_the_answer() -> Result<()> {
     assert_eq!(far.media.message(SOON).await?.body, sent.body);
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    a_caller_that_requires_it_gets_it_repeated_until_its_prack,
+    the_far_ends_gets_its_prack_and_may_bring_the_answer
+);

@@ -115,7 +115,7 @@ async fn the_far_ends_reason_reaches_every_device() -> Result<()> {
 #[tokio::test]
 async fn the_bye_goes_where_the_session_went_and_nowhere_else() -> Result<()> {
     let trace = lab::trace::Trace::default();
-    let isf = Party::start("ISF", &Place::loopback(8), Transport::Udp, "sip:isf@x", &trace)?;
+    let isf = Party::start("ISF", &Place::loopback(8), Transport::usual(), "sip:isf@x", &trace)?;
     let options =
         SceneOptions { devices: vec!["UE-A"], isf: Some(isf.agent.local()), ..SceneOptions::default() };
     let scene = Scene::start(options).await?;
@@ -132,3 +132,12 @@ async fn the_bye_goes_where_the_session_went_and_nowhere_else() -> Result<()> {
     }
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    the_originators_bye_ends_everything_and_is_answered_last,
+    a_bye_without_reason_ends_the_session_too,
+    a_device_that_does_not_answer_its_bye_holds_nobody_up,
+    the_far_ends_bye_is_answered_after_the_originators,
+    the_far_ends_reason_reaches_every_device,
+    the_bye_goes_where_the_session_went_and_nowhere_else
+);

@@ -45,7 +45,7 @@ pub(crate) async fn accept(call: &Call, request: &ServerRequest, body: Vec<u8>) 
 }
 
 /// A message of UE-A reaches everybody.
-async fn talk(a: &Call, others: &mut [&mut Call], text: &str) -> Result<()> {
+pub(crate) async fn talk(a: &Call, others: &mut [&mut Call], text: &str) -> Result<()> {
     let sent = a.media.chat(Scene::ALICE, Scene::BOB, text).await?;
     for call in others {
         let got = call.media.message(SOON).await.with_context(|| format!("{text}: {}", call.party.name))?;
@@ -171,3 +171,10 @@ async fn a_refresh_changes_nothing_and_disturbs_no_message() -> Result<()> {
     }
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    a_change_of_the_originator_reaches_the_far_end_and_the_devices,
+    a_change_that_the_far_end_refuses_leaves_the_session_as_it_was,
+    the_checks_apply_to_a_change_too_and_the_session_lives_on,
+    a_refresh_changes_nothing_and_disturbs_no_message
+);

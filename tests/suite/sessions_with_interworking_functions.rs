@@ -234,3 +234,15 @@ async fn an_expired_session_timer_ends_every_iwf() -> Result<()> {
     bye.answer(200, "OK").await?;
     lab.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    each_iwf_gets_the_stream_that_it_accepts,
+    what_no_iwf_accepts_is_rejected_and_not_tried_again_without_policy,
+    rejected_streams_get_a_second_session,
+    the_second_sessions_failure_leaves_the_first_alone,
+    the_originators_bye_goes_to_each_iwf_and_not_to_the_far_end,
+    an_iwf_that_leaves_takes_its_streams_along_and_no_more,
+    an_iwf_that_leaves_ends_the_session_for_everybody,
+    the_session_is_stored_before_the_client_hears_of_an_iwfs_bye,
+    a_single_iwf_that_leaves_ends_the_session
+);

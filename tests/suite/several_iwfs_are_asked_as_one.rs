@@ -71,3 +71,5 @@ fn refer(a: &mut Streams) -> Message {
     let contact = a.party.contact();
     a.dialog.request("REFER").with("Refer-To", "<sip:carol@far.example.net>").with("Contact", contact)
 }
+
+crate::over_tcp::the_same_over_tcp!(all_iwfs_hear_what_is_said_and_one_of_them_is_referred);

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use lab::{
     actor::{Device, Scene, Ue},
     net::Place,
-    sip::{Transport, host_port, uri},
+    sip::{host_port, uri},
     wait::SOON,
 };
 
@@ -55,7 +55,7 @@ async fn another_device_of_the_user_may_use_the_contact_too() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
     let (a, far) = scene.call().await?;
     let original = uri(far.answer.required("Contact")?).to_owned();
-    let proxy = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let proxy = scene.at;
     let device = Device::of_alice("tablet");
     let mut other = Ue::start("UE-B", &Place::loopback(12), device, proxy, &scene.trace)?;
     other.register().await?;

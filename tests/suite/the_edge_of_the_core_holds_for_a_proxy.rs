@@ -1,7 +1,7 @@
 //! What nodes of the core say to each other stays among them, whatever message it stands in (RFC 3325, RFC 7315).
 
 use anyhow::{Context, Result, ensure};
-use lab::{actor::Scene, net::Place, sip::Transport, wait::SOON};
+use lab::{actor::Scene, sip::Transport, wait::SOON};
 
 use crate::{
     a_proxy_keeps_to_the_rules_of_sip::{inside, with_via},
@@ -11,7 +11,7 @@ use crate::{
 #[tokio::test]
 async fn what_is_for_the_core_alone_crosses_its_edge_in_no_request_and_no_ack() -> Result<()> {
     let scene = proxied(Transport::Udp).await?;
-    let pf = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let pf = scene.at;
     let claims = [
         ("P-Asserted-Identity", "<sip:president@example.org>"),
         ("P-Asserted-Service", "urn:urn-7:3gpp-service.ims.icsi.other"),

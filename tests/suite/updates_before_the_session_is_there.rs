@@ -3,8 +3,7 @@
 use anyhow::{Result, ensure};
 use lab::{
     actor::Scene,
-    net::Place,
-    sip::{Dialog, Message, SdpOptions, Start, Transport},
+    sip::{Dialog, Message, SdpOptions, Start},
     wait::SOON,
 };
 
@@ -86,7 +85,7 @@ async fn an_offer_of_the_far_end_waits_until_the_client_has_its_answer() -> Resu
 #[tokio::test]
 async fn the_clients_own_offer_waits_for_the_answer_to_its_first() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
-    let pf = scene.pf.sip_address(Transport::Udp, Place::loopback(1).ip)?;
+    let pf = scene.at;
     let mut calling = scene.a().invite(Scene::BOB).await?;
     let invited = scene.far.invited(SOON).await?;
     invited.request.answer(180, "Ringing").await?;
@@ -106,3 +105,8 @@ async fn the_clients_own_offer_waits_for_the_answer_to_its_first() -> Result<()>
     assert_eq!(far.media.message(SOON).await?.body, sent.body);
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    an_offer_of_the_far_end_waits_until_the_client_has_its_answer,
+    the_clients_own_offer_waits_for_the_answer_to_its_first
+);

@@ -3,12 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{CallingStreams, Invited, Party, Scene, SceneOptions, Streams};
-use crate::{
-    net::Place,
-    sip::{Message, Transport},
-    trace::Trace,
-    wait::SOON,
-};
+use crate::{net::Place, sip::Message, trace::Trace, wait::SOON};
 
 /// Alice's devices, the far end, and two IWFs behind an ISF.
 pub struct Interworking {
@@ -35,7 +30,7 @@ impl Interworking {
     pub async fn start_with(options: SceneOptions) -> Result<Interworking> {
         let trace = Trace::default();
         let party = |name: &str, last| {
-            Party::start(name, &Place::loopback(last), Transport::Udp, &format!("sip:{name}@iwf"), &trace)
+            Party::start(name, &Place::loopback(last), options.core, &format!("sip:{name}@iwf"), &trace)
         };
         let isf = party("isf", 8)?;
         let iwfs = vec![party("iwf1", 6)?, party("iwf2", 7)?];
@@ -74,10 +69,7 @@ impl Interworking {
 
     /// Nobody has seen a breach of SIP.
     pub fn verify(&self) -> Result<()> {
-        for party in self.iwfs.iter().chain([&self.isf]) {
-            let violations = party.agent.violations();
-            ensure!(violations.is_empty(), "{} saw broken SIP: {violations:?}", party.name);
-        }
+        self.iwfs.iter().chain([&self.isf]).try_for_each(Party::verify)?;
         self.scene.verify()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::{Calling, Invited};
 use crate::{
@@ -121,6 +121,15 @@ impl Party {
             }
             request.answer(501, "Not Implemented").await?;
         }
+    }
+
+    /// What must hold at the end: it has seen no breach of SIP, and no datagram where it is a party that speaks TCP.
+    pub fn verify(&self) -> Result<()> {
+        let violations = self.agent.violations();
+        ensure!(violations.is_empty(), "{} saw broken SIP: {violations:?}", self.name);
+        let datagrams = if self.agent.transport() == Transport::Tcp { self.agent.datagrams() } else { 0 };
+        ensure!(datagrams == 0, "{} saw {datagrams} datagrams", self.name);
+        Ok(())
     }
 
     pub(crate) fn hop(&self, target: &str) -> Result<SocketAddr> {

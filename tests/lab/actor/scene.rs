@@ -21,6 +21,8 @@ pub struct SceneOptions {
     pub devices: Vec<&'static str>,
     /// Transport of the devices' SIP.
     pub transport: Transport,
+    /// Transport of the far end's SIP, and of the ISF's.
+    pub core: Transport,
     /// Interworking Selection Function.
     pub isf: Option<SocketAddr>,
     /// Lines of the `[sip]` table.
@@ -51,7 +53,8 @@ impl Default for SceneOptions {
         SceneOptions {
             policy: String::new(),
             devices: vec!["UE-A", "UE-B", "UE-C"],
-            transport: Transport::Udp,
+            transport: Transport::usual(),
+            core: Transport::usual(),
             isf: None,
             sip: String::new(),
             msrp: String::new(),
@@ -77,6 +80,8 @@ pub struct Scene {
     pub devices: Vec<Ue>,
     /// The product.
     pub pf: Pf,
+    /// Where the devices reach it.
+    pub at: SocketAddr,
     /// Holds the namespaces.
     network: Option<Network>,
 }
@@ -116,10 +121,11 @@ impl Scene {
             None => Ok(Place::loopback(last)),
         };
         let home = place("pf", 1)?;
-        let far = Party::start("FAR", &place("FAR", 9)?, Transport::Udp, Scene::BOB, &trace)?;
+        let far = Party::start("FAR", &place("FAR", 9)?, options.core, Scene::BOB, &trace)?;
         let mut pf = PfOptions::new(&home);
         pf.policy = options.policy;
         pf.core = Some(far.agent.local());
+        pf.transport = options.core;
         pf.trusted = vec![far.place.ip];
         pf.registrars = vec![far.place.ip];
         pf.isf = options.isf;
@@ -136,14 +142,14 @@ impl Scene {
             trace.name_socket(*address, "pf");
         }
         trace.name_host(home.ip, "pf");
+        let at = pf.sip_address(options.transport, home.ip)?;
         let mut devices = Vec::new();
         for (number, name) in (11..).zip(&options.devices) {
             let mut device = Device::of_alice(&format!("{name} of Alice"));
             device.transport = options.transport;
-            let proxy = pf.sip_address(options.transport, home.ip)?;
-            devices.push(Ue::start(name, &place(name, number)?, device, proxy, &trace)?);
+            devices.push(Ue::start(name, &place(name, number)?, device, at, &trace)?);
         }
-        Ok(Scene { trace, far, devices, pf, network: options.network })
+        Ok(Scene { trace, far, devices, pf, at, network: options.network })
     }
 
     /// The network, where the actors have one.
@@ -195,12 +201,6 @@ impl Scene {
 
     /// What must hold at the end of every test: nobody has seen a breach of SIP.
     pub fn verify(&self) -> Result<()> {
-        let agents = self.devices.iter().map(|device| &device.party).chain([&self.far]);
-        for party in agents {
-            if let Some(what) = party.agent.violations().first() {
-                anyhow::bail!("{} saw broken SIP: {what}", party.name);
-            }
-        }
-        Ok(())
+        self.devices.iter().map(|device| &device.party).chain([&self.far]).try_for_each(Party::verify)
     }
 }

@@ -58,7 +58,7 @@ impl Device {
             display_name: display_name.to_owned(),
             user_agent: "CPM-client/OMA2.2 lab/1".to_owned(),
             features: vec![icsi_tag(&[ICSI_SESSION, ICSI_GROUP])],
-            transport: Transport::Udp,
+            transport: Transport::usual(),
         }
     }
 

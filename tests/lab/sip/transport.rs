@@ -1,6 +1,7 @@
 //! SIP over UDP and TCP.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     net::SocketAddr,
     sync::{
@@ -40,6 +41,31 @@ impl Transport {
             Transport::Udp => "UDP",
         }
     }
+
+    /// What the actors of a test speak that does not say: UDP, if it is not played [`over`] another.
+    pub fn usual() -> Transport {
+        USUAL.get()
+    }
+
+    /// The parameter of a SIP URI, with its `;`; nothing for UDP.
+    pub fn parameter(self) -> &'static str {
+        match self {
+            Transport::Tcp => ";transport=tcp",
+            Transport::Udp => "",
+        }
+    }
+}
+
+thread_local! {
+    static USUAL: Cell<Transport> = const { Cell::new(Transport::Udp) };
+}
+
+/// Plays a test, which runs on this thread alone, with actors that speak `transport` where it does not say.
+pub fn over<T>(transport: Transport, test: impl FnOnce() -> T) -> T {
+    let before = USUAL.replace(transport);
+    let outcome = test();
+    USUAL.set(before);
+    outcome
 }
 
 /// Where a message came from: answers go back the same way.
@@ -67,6 +93,8 @@ pub(crate) struct Wires {
     /// Of a thousand datagrams in each direction, so many are lost.
     loss: AtomicU32,
     lost: AtomicU64,
+    /// Datagrams sent and received, the lost ones among them.
+    datagrams: AtomicU64,
     dice: AtomicU64,
 }
 
@@ -82,8 +110,14 @@ impl Wires {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// Datagrams sent and received so far.
+    pub(crate) fn datagrams(&self) -> u64 {
+        self.datagrams.load(Ordering::Relaxed)
+    }
+
     /// Whether this datagram is lost on its way.
     fn is_lost(&self) -> bool {
+        self.datagrams.fetch_add(1, Ordering::Relaxed);
         let loss = self.loss.load(Ordering::Relaxed);
         if loss == 0 {
             return false;
@@ -116,6 +150,7 @@ impl Wires {
             arrivals,
             loss: AtomicU32::default(),
             lost: AtomicU64::default(),
+            datagrams: AtomicU64::default(),
             dice: AtomicU64::default(),
         });
         trace.name_socket(wires.local, name);

@@ -7,13 +7,11 @@
 use super::{
     ALLOW, Session,
     context::Context,
-    invitation::check,
     leg::{A, LegNo, LegState},
-    modification::{same_description, unsupported},
+    modification::same_description,
 };
 use crate::core::{
     event::ServerTx,
-    sdp,
     sip::{Method, Request, Response},
 };
 
@@ -32,19 +30,9 @@ impl Session {
         if request.method == Method::Invite {
             return self.retry_later(cx, no, tx);
         }
-        if no == A {
-            let user = self.invitation.user.clone();
-            if let Err(refusal) = check(cx, request, &user, &[]) {
-                return cx.respond(tx, *refusal);
-            }
-        }
-        let unsupported = unsupported(request);
-        if !unsupported.is_empty() {
-            let refusal = cx.refusal(request, 420).with("Unsupported", unsupported.join(", "));
-            return cx.respond(tx, refusal);
-        }
-        let Ok(body) = sdp::split_body(request.headers.get("Content-Type"), &request.body) else {
-            return cx.refuse(tx, request, 400);
+        let body = match self.admit_change(cx, no, request) {
+            Ok(body) => body,
+            Err(refusal) => return cx.respond(tx, *refusal),
         };
         let Some(offered) = body.sdp else { return self.accept_early(cx, no, tx, Vec::new()) };
         let theirs = match (no, self.legs[no].state) {

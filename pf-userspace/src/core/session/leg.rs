@@ -59,6 +59,8 @@ pub(crate) struct Leg {
     pub(crate) owed_ack: Option<OwedAck>,
     /// Reason for the BYE that waits until the peer's ACK is there (RFC 3261 section 15).
     pub(crate) bye_after_ack: Option<Option<String>>,
+    /// When it gets an offer of our own again that it could not take.
+    pub(crate) ask_again: Option<Time>,
     pub(crate) counters: LegCounters,
 }
 
@@ -182,6 +184,7 @@ impl Leg {
             unacked: None,
             owed_ack: None,
             bye_after_ack: None,
+            ask_again: None,
             counters: LegCounters::default(),
         }
     }

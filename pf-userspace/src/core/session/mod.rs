@@ -45,6 +45,7 @@ mod missed;
 mod modification;
 mod offer;
 mod options;
+mod own_change;
 mod participants;
 mod passing;
 mod provisional;
@@ -236,7 +237,7 @@ impl Session {
         let farewell = self.farewell.as_ref().map(Farewell::until).filter(|_| store.is_none());
         let interworking = self.interworking.deadline().filter(|_| !self.ending);
         let progress = self.reliable.as_ref().and_then(Reliable::deadline);
-        let waits = [store, lost, subscription, interworking, progress];
+        let waits = [store, lost, subscription, interworking, progress, self.ask_again_at()];
         clients.chain(acks).chain(timers).chain(farewell).chain(waits.into_iter().flatten()).min()
     }
 
@@ -424,6 +425,7 @@ impl Session {
                 self.ack_missing(cx, unacked.tx);
             }
             self.timer_due(cx, no);
+            self.ask_again_due(cx, no);
         }
         self.gather(cx);
     }

@@ -2,12 +2,12 @@
 //!
 //! | step | what | where |
 //! |---|---|---|
-//! | 1 | the checks of an INVITE again | [`Session::modification_received`], by `invitation::check` |
+//! | 1 | the checks of an INVITE again | [`Session::admit_change`], by `invitation::check` |
 //! | 2 | B2BUA: a re-INVITE of our own | [`Session::change`] |
 //! | 3 | proxy: on, without our Route | `core::proxy` |
 //! | 4 | with IWFs, one after the other | `iwf_change` |
 //! | 5 | otherwise to the other side; its answer back | [`Session::change`], [`Session::change_answered`] |
-//! | 6 | to every connected device | [`Session::change_devices`], [`Session::own_change_answered`] |
+//! | 6 | to every connected device | `own_change` |
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::core::{
     event::{ClientTx, LegRole, ServerTx, SipCommand},
-    sdp::{self, Sdp, SetupAttr},
+    sdp::{self, Body, Sdp, SetupAttr},
     sip::{Method, Request, Response},
 };
 
@@ -63,28 +63,16 @@ impl Session {
             }
             _ => return cx.refuse(tx, request, 481),
         }
-        // Step 1: the checks of 8.2.2.1 again. The session lives on if they fail.
-        if no == A {
-            let user = self.invitation.user.clone();
-            if let Err(refusal) = check(cx, request, &user, &[]) {
-                return cx.respond(tx, *refusal);
-            }
-        }
-        // A recipient list is for new sessions only (RFC 5366 section 5). Provisional responses end here.
-        let unsupported = unsupported(request);
-        if !unsupported.is_empty() {
-            let refusal = cx.refusal(request, 420).with("Unsupported", unsupported.join(", "));
-            return cx.respond(tx, refusal);
-        }
+        let body = match self.admit_change(cx, no, request) {
+            Ok(body) => body,
+            Err(refusal) => return cx.respond(tx, *refusal),
+        };
         let timer = match timer::propose(&request.headers, &cx.config.policy, cx.now) {
             Ok(timer) => timer,
             Err(min) => {
                 let refusal = cx.refusal(request, 422).with("Min-SE", min.to_string());
                 return cx.respond(tx, refusal);
             }
-        };
-        let Ok(body) = sdp::split_body(request.headers.get("Content-Type"), &request.body) else {
-            return cx.refuse(tx, request, 400);
         };
         let invite = request.method == Method::Invite;
         if invite {
@@ -123,6 +111,26 @@ impl Session {
                 self.change(cx, change, &offered);
             }
         }
+    }
+
+    /// Step 1, and what else a re-INVITE or UPDATE has to be: its body, or the refusal. The session lives on then.
+    pub(super) fn admit_change(
+        &self,
+        cx: &mut Context<'_>,
+        no: LegNo,
+        request: &Request,
+    ) -> Result<Body, Box<Response>> {
+        if no == A {
+            // The checks of 8.2.2.1 again.
+            check(cx, request, &self.invitation.user, &[])?;
+        }
+        // A recipient list is for new sessions only (RFC 5366 section 5). Provisional responses end here.
+        let unsupported = unsupported(request);
+        if !unsupported.is_empty() {
+            return Err(Box::new(cx.refusal(request, 420).with("Unsupported", unsupported.join(", "))));
+        }
+        sdp::split_body(request.headers.get("Content-Type"), &request.body)
+            .map_err(|_| Box::new(cx.refusal(request, 400)))
     }
 
     /// Is an offer on its way on leg `no`, whoever made it (RFC 3261 section 14)?
@@ -363,61 +371,6 @@ impl Session {
         cx.sip(SipCommand::Cancel { tx: *tx, reason: reason.map(str::to_owned) });
     }
 
-    /// Step 6: the connected devices get the change too, each in its own dialog.
-    pub(super) fn change_devices(&mut self, cx: &mut Context<'_>) {
-        let Ok(agreed) = Sdp::parse(&self.legs[A].ours) else { return };
-        let carried = self.without_dropped(&agreed);
-        for no in 0..self.legs.len() {
-            let leg = &self.legs[no];
-            if leg.role != LegRole::Device || !leg.is_established() || self.is_offering(no) {
-                continue;
-            }
-            self.plan_lines(cx, no, &carried, |_| Session::device_session_id());
-            self.legs[no].sdp_version += 1;
-            let origin = self.legs[no].origin(self.media_host(cx, no));
-            let lines = self.legs[no].local_lines(|_| SetupAttr::Actpass);
-            let offer = sdp::device_offer(&carried, &lines, &origin).write();
-            self.open_lines(cx, no);
-            self.legs[no].ours = offer.to_vec();
-            let request = self.offer_in_dialog(cx, no, Method::Invite, offer.to_vec());
-            self.send(cx, no, Work::Own, request);
-        }
-    }
-
-    /// The answer to a re-INVITE of our own: who has no such dialog leaves, another failure leaves things as they are
-    /// (AMB-21).
-    pub(super) fn own_change_answered(
-        &mut self,
-        cx: &mut Context<'_>,
-        tx: ClientTx,
-        no: LegNo,
-        response: &Response,
-    ) {
-        if response.is_success() {
-            self.legs[no].owed_ack = response.cseq().map(|(number, _)| OwedAck { tx, number });
-            self.ack_owed(cx, no);
-            self.refreshed_answer(cx, no, response);
-        } else if matches!(response.status, 408 | 481) {
-            match self.legs[no].role {
-                LegRole::Far => self.iwf_lost(cx, no, None, Close::Unanswered),
-                LegRole::Device | LegRole::Originator => self.hang_up(cx, no, None, Close::Unanswered),
-            }
-        }
-    }
-
-    /// The session description in a 2xx to a re-INVITE of our own.
-    pub(super) fn refreshed_answer(&mut self, cx: &mut Context<'_>, no: LegNo, response: &Response) {
-        let answered = read_answer(response.headers.get("Content-Type"), &response.body);
-        let Some((answered, octets)) = answered else { return };
-        if octets[..] == self.legs[no].theirs[..] || !self.legs[no].is_established() {
-            return;
-        }
-        self.legs[no].theirs = octets.to_vec();
-        let answered = self.legs[no].inward(&answered);
-        self.close_refused_lines(cx, no, &answered);
-        self.connect_lines(cx, no, &answered, |_| SetupAttr::Actpass);
-    }
-
     /// A leg ends: what the other side waits for from it, or it from the other side, is answered now.
     pub(super) fn answer_waiting(&mut self, cx: &mut Context<'_>, no: LegNo) {
         let concerns = |leg: LegNo, work: &Work| match work {
@@ -462,7 +415,7 @@ impl Session {
 }
 
 /// Option tags that a request inside the dialog requires and that mean nothing there.
-pub(super) fn unsupported(request: &Request) -> Vec<&str> {
+fn unsupported(request: &Request) -> Vec<&str> {
     let known = |tag: &str| ["timer", "100rel"].iter().any(|known| known.eq_ignore_ascii_case(tag));
     request.headers.list("Require").filter(|tag| !known(tag)).collect()
 }

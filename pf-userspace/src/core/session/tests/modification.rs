@@ -203,6 +203,39 @@ fn two_offers_at_once_get_491() {
 }
 
 #[test]
+fn a_device_that_could_not_take_a_change_gets_it_later() {
+    let mut w = World::new();
+    let mut call = w.established();
+    // It is about to change something itself; and another one has not acknowledged what it has asked for.
+    let moved = sdp(2, &chat("10.1.9.9", "moved", "active"));
+    let busy = w.receive(call.devices[1].0.offer(Method::Invite, &moved));
+    assert_eq!(w.response(busy).status, 200);
+    let tx = w.receive(call.a.offer(Method::Invite, &changed()));
+    let to_far = w.request(Method::Invite);
+    let types = chat("10.2.0.1", "ffffffff", "passive").replace("message/cpim", "message/cpim image/png");
+    w.reply(&to_far, with_sdp(answer(&to_far, 200, "far"), &sdp(2, &types)));
+    w.response(tx);
+    w.ack(tx, &call.a);
+    w.acked(&to_far);
+    let told = w.request(Method::Invite);
+    w.reply(&told, answer(&told, 491, "b"));
+    w.media();
+    w.silent();
+    w.ack(busy, &call.devices[1].0);
+    w.pass(2);
+    w.silent();
+    w.pass(3);
+    for _ in 0..2 {
+        let again = w.request(Method::Invite);
+        assert!(String::from_utf8_lossy(&again.request.body).contains("image/png"));
+        w.reply(&again, device_ok(&again, if again.request.uri.contains("@b.") { "b" } else { "c" }));
+        w.acked(&again);
+    }
+    w.pass(10);
+    w.silent();
+}
+
+#[test]
 fn a_cancelled_change_is_cancelled_at_the_far_end() {
     let mut w = World::new();
     let mut call = w.established();
