@@ -27,7 +27,7 @@ pub(crate) type Words = Vec<(&'static str, String)>;
 /// One procedure: who plays which scenario around `pf`, and what its operator has set.
 pub(crate) struct Procedure {
     /// Lines of the `[policy]` table.
-    pub(crate) policy: &'static str,
+    pub(crate) policy: String,
     /// The core on the caller's side, which asserts who calls.
     pub(crate) near: &'static str,
     /// The far end.
@@ -46,7 +46,7 @@ impl Procedure {
     /// One call between these two, nothing set.
     pub(crate) fn new(near: &'static str, far: &'static str) -> Procedure {
         Procedure {
-            policy: "direct_delivery = false",
+            policy: "direct_delivery = false".into(),
             near,
             far: Some(far),
             device: None,
@@ -67,7 +67,7 @@ impl Procedure {
         let mut options = PfOptions::new(&home);
         options.trusted = vec![near.ip, far.ip, isf.ip];
         options.registrars = vec![near.ip];
-        options.policy = self.policy.to_owned();
+        options.policy = self.policy.clone();
         let by = if transport == Transport::Tcp { "tcp" } else { "udp" };
         options.sip =
             format!("core = \"sip:{far_at};transport={by}\"\nisf = \"sip:{isf_at};transport={by}\"\n");
@@ -76,6 +76,8 @@ impl Procedure {
         let target = pf.sip_address(transport, home.ip)?;
 
         let mut places: Words = vec![("DEVICE_HOST", pattern(device.ip)), ("DEVICE", device_at.to_string())];
+        // Where a call does not say that there is more than one stream.
+        places.extend([("SECOND_STREAM", String::new()), ("REJECTED", String::new())]);
         places.extend(
             [("PF_HOST", home.ip), ("NEAR_HOST", near.ip), ("FAR_HOST", far.ip)]
                 .map(|(w, ip)| (w, pattern(ip))),

@@ -55,48 +55,90 @@ procedures! {
         calls: vec![reason("SIP;cause=200")],
         ..Procedure::new("near_leaves", "far_wants_longer")
     };
+    a_change_is_refused => Procedure {
+        calls: vec![refused_by("INVITE"), refused_by("UPDATE")],
+        ..Procedure::new("near_changes_in_vain", "far_refuses_change")
+    };
+    a_change_is_not_admitted => Procedure {
+        policy: "direct_delivery = false\nallow_anonymity = false".into(),
+        calls: vec![without_reason_for("INVITE"), without_reason_for("UPDATE")],
+        ..Procedure::new("near_changes_unseen", "far_is_left")
+    };
+    both_change_the_session_at_once => Procedure::new("near_meets_glare", "far_meets_glare");
+    a_change_is_taken_back => Procedure::new("near_takes_back", "far_is_not_changed");
+    while_it_rings_the_caller_asks_and_updates => Procedure::new("near_rings_out", "far_is_cancelled");
+    while_it_rings_the_far_end_updates => Procedure::new("near_hears_progress", "far_updates_early");
+    capabilities_are_told_and_dead_dialogs_are_refused => Procedure {
+        calls: vec![without_reason()],
+        ..Procedure::new("near_asks", "far_is_left")
+    };
+    spent_and_merged_requests_are_refused => Procedure::new("near_is_careless", "far_is_cancelled");
+    what_is_said_in_the_dialog_goes_to_the_other_side => Procedure {
+        calls: ["INFO", "MESSAGE", "REFER"].map(said).into(),
+        ..Procedure::new("near_says", "far_is_told")
+    };
+    a_recipient_list_goes_along => Procedure::new("near_invites_many", "far_gets_list");
+    a_mail_address_goes_to_the_isf => Procedure {
+        far: None,
+        isf: Some("isf_gets_mail"),
+        calls: reasons(),
+        ..Procedure::new("near_mails", "")
+    };
+    two_iwfs_take_a_stream_each => forked("", "near_with_two_streams", "isf_forks", reasons());
+    an_iwf_leaves_with_its_stream => forked("interworking_leave = \"streams\"", "near_loses_a_stream", "isf_loses_one", vec![Vec::new()]);
+    an_iwf_leaves_and_ends_the_session => forked("interworking_leave = \"session\"", "near_loses_all", "isf_ends_all", vec![Vec::new()]);
     another_device_is_invited => Procedure {
-        policy: "",
+        policy: "".into(),
         device: Some("device"),
         calls: vec![reason("SIP;cause=200")],
         ..Procedure::new("near_with_tablet", "far_is_left")
     };
     a_device_that_still_rings_is_cancelled => Procedure {
-        policy: "",
+        policy: "".into(),
         device: Some("far_is_cancelled"),
         calls: vec![reason("SIP;cause=200")],
         ..Procedure::new("near_with_tablet", "far_is_left")
     };
     the_isf_is_asked_after_a_404 => Procedure {
-        policy: "interworking_after = [404]\ndirect_delivery = false",
+        policy: "interworking_after = [404]\ndirect_delivery = false".into(),
         isf: Some("far_is_left"),
         calls: vec![[reason("SIP;cause=200"), vec![("CODE", "404".to_owned())]].concat()],
         ..Procedure::new("near_leaves", "far_refuses")
     };
     nobody_needs_pf_and_it_is_a_proxy => Procedure {
-        policy: PROXY,
+        policy: PROXY.into(),
         ..Procedure::new("near_proxied", "far_proxied")
     };
+    through_the_proxy_the_caller_changes_the_session => Procedure {
+        policy: PROXY.into(),
+        calls: ["INVITE", "UPDATE"].map(|method| seen(changed_by(method), "FAR_HOST", "NEAR_HOST")).into(),
+        ..Procedure::new("near_changes", "far_is_changed")
+    };
+    through_the_proxy_the_far_end_changes_the_session => Procedure {
+        policy: PROXY.into(),
+        calls: ["INVITE", "UPDATE"].map(|method| seen(changed_back_by(method), "FAR_HOST", "NEAR_HOST")).into(),
+        ..Procedure::new("near_is_changed", "far_changes")
+    };
     through_the_proxy_the_far_end_leaves => Procedure {
-        policy: PROXY,
+        policy: PROXY.into(),
         calls: reasons(),
         ..Procedure::new("near_is_left", "far_leaves")
     };
     through_the_proxy_the_far_end_refuses => Procedure {
-        policy: PROXY,
+        policy: PROXY.into(),
         calls: refusals(),
         ..Procedure::new("near_hears_of_failure", "far_refuses")
     };
     through_the_proxy_the_caller_cancels => Procedure {
-        policy: PROXY,
+        policy: PROXY.into(),
         ..Procedure::new("near_cancels", "far_is_cancelled")
     };
 }
 
 /// The INVITE is answered with this warning.
-fn refused(policy: &'static str, warning: &str, header: &str) -> Procedure {
+fn refused(policy: &str, warning: &str, header: &str) -> Procedure {
     Procedure {
-        policy,
+        policy: policy.into(),
         far: None,
         calls: vec![vec![("WARNING", warning.to_owned()), ("EXTRA", header.to_owned())]],
         ..Procedure::new("near_refused", "far_is_left")
@@ -135,7 +177,8 @@ fn changed_by(method: &str) -> Words {
         "INVITE" => (format!("{answer}<recv request=\"ACK\"/>"), "<?use ack CSEQ=2?>"),
         _ => (answer.to_owned(), ""),
     };
-    vec![("HOW", method.to_owned()), ("CHANGE_OK", ok), ("CHANGE_ACK", ack.to_owned())]
+    let words = vec![("HOW", method.to_owned()), ("CHANGE_OK", ok), ("CHANGE_ACK", ack.to_owned())];
+    seen(words, "PF_HOST", "PF_HOST")
 }
 
 /// The same, asked for by the far end.
@@ -144,7 +187,49 @@ fn changed_back_by(method: &str) -> Words {
         "INVITE" => ("<recv request=\"ACK\"/>", "<?use ack_back CSEQ=1?>"),
         _ => ("", ""),
     };
-    [("HOW", method), ("ACKED", acked), ("ACK_BACK", ack)].map(|(word, text)| (word, text.to_owned())).into()
+    let words = [("HOW", method), ("ACKED", acked), ("ACK_BACK", ack)];
+    seen(words.map(|(word, text)| (word, text.to_owned())).into(), "PF_HOST", "PF_HOST")
+}
+
+/// Whose MSRP path each side sees.
+fn seen(words: Words, near: &str, far: &str) -> Words {
+    [vec![("NEAR_SEES", near.to_owned()), ("FAR_SEES", far.to_owned())], words].concat()
+}
+
+/// Something that is said in the dialog; a REFER says to whom.
+fn said(method: &str) -> Words {
+    vec![("HOW", method.to_owned()), ("CHECKED", (method == "REFER").to_string())]
+}
+
+/// A change that is refused: an INVITE has an ACK.
+fn refused_by(method: &str) -> Words {
+    let (ack, acked) = match method {
+        "INVITE" => ("<?use ack_of_refusal CSEQ=2?>", "<recv request=\"ACK\"/>"),
+        _ => ("", ""),
+    };
+    [("HOW", method), ("REFUSAL_ACKED", acked), ("REFUSAL_ACK", ack)]
+        .map(|(word, text)| (word, text.to_owned()))
+        .into()
+}
+
+/// The same, and a BYE without Reason.
+fn without_reason_for(method: &str) -> Words {
+    [refused_by(method), without_reason()].concat()
+}
+
+/// The far end does not know its user, and two interworking functions take a stream each.
+fn forked(leave: &str, near: &'static str, isf: &'static str, calls: Vec<Words>) -> Procedure {
+    let second = "\nm=message 9 TCP/MSRP *\na=accept-types:message/cpim\na=accept-wrapped-types:text/plain\n\
+                  a=path:msrp://[local_ip]:9/second;tcp\na=setup:active";
+    let words: Words = [("CODE", "404"), ("SECOND_STREAM", second), ("REJECTED", "\nm=message 0 TCP/MSRP *")]
+        .map(|(word, text)| (word, text.to_owned()))
+        .into();
+    Procedure {
+        policy: format!("interworking_after = [404]\ndirect_delivery = false\n{leave}"),
+        isf: Some(isf),
+        calls: calls.into_iter().map(|call| [call, words.clone()].concat()).collect(),
+        ..Procedure::new(near, "far_refuses")
+    }
 }
 
 /// It takes a minute, so all at once.
@@ -174,7 +259,7 @@ fn expires(method: &str) -> Procedure {
     };
     let words = [("HOW", method), ("ALLOWED", allowed), ("CHANGE_OK", &ok)];
     Procedure {
-        policy: "session_expires = 90\ndirect_delivery = false",
+        policy: "session_expires = 90\ndirect_delivery = false".into(),
         calls: vec![words.map(|(word, text)| (word, text.to_owned())).into()],
         limit: Duration::from_secs(90),
         ..Procedure::new("near_expires", "far_is_refreshed")
