@@ -10,7 +10,7 @@ use lab::{
 };
 
 use crate::{
-    an_invitation_can_be_cancelled_at_any_time::progress,
+    an_invitation_can_be_cancelled_at_any_time::{cancelled_between_iwfs, progress},
     reliable_progress_is_acknowledged::early,
     sessions_change_on_the_way::{accept, changed},
 };
@@ -198,15 +198,8 @@ async fn what_surrounds_the_procedures_in_one_session() -> Result<()> {
     let sent = a.media.chat(Scene::ALICE, Scene::BOB, "after all that").await?;
     assert_eq!(far.media.message(SOON).await?.body, sent.body);
 
-    // CANCEL on leg A: whatever is pending is cancelled, what has been answered gets a BYE.
-    let (calling, invited) = lab.invite(|_| {}).await?;
-    let mut first = invited.accept_for(&lab.iwfs[0], &[0], "passive").await?;
-    let second = lab.isf.invited(SOON).await?;
-    second.request.answer(180, "Ringing").await?;
-    assert_eq!(calling.calling.tx.cancel(None).await?.last(SOON).await?.code(), 200);
-    assert_eq!(calling.calling.refused(SOON).await?.code(), 487);
-    second.request.cancelled(SOON).await?;
-    first.hung_up().await?;
+    // CANCEL on leg A, with IWFs.
+    cancelled_between_iwfs(&lab).await?;
     lab.verify()
 }
 

@@ -14,7 +14,7 @@ use super::storing_comes_before_the_end::group_call;
 const LOST: &str = "SIP;cause=503;text=\"Service Unavailable\"";
 
 /// A group session of UE-A, whose user and operator have these settings.
-async fn group(user: &str, policy: &str, devices: &[&'static str]) -> Result<(Scene, Call, Call)> {
+pub(crate) async fn group(user: &str, policy: &str, devices: &[&'static str]) -> Result<(Scene, Call, Call)> {
     let scene = Scene::start(SceneOptions {
         devices: devices.to_vec(),
         user: user.into(),

@@ -3,13 +3,11 @@
 
 use anyhow::Result;
 use lab::{
-    actor::{Call, Calling, ICSI_GROUP, Scene, SceneOptions, Ue},
+    actor::{Call, Calling, ICSI_GROUP, Scene, Ue},
     msrp::{Incoming, Outgoing, cpim},
     sip::{SdpOptions, uri},
     wait::{QUIET, SOON, never, until},
 };
-
-use super::storing_comes_before_the_end::group_call;
 
 pub(crate) const LOST: &str = "SIP;cause=503;text=\"Service Unavailable\"";
 const INACTIVE: &str = "SIP;cause=480;text=\"Bearer unavailable\"";
@@ -20,15 +18,8 @@ pub(crate) async fn group(
     policy: &str,
     devices: &[&'static str],
 ) -> Result<(Scene, Call, Call, String)> {
-    let scene = Scene::start(SceneOptions {
-        devices: devices.to_vec(),
-        user: user.into(),
-        policy: policy.into(),
-        store: "kind = \"journal\"\nwait_seconds = 15".into(),
-        ..SceneOptions::default()
-    })
-    .await?;
-    let (a, far) = group_call(&scene).await?;
+    let (scene, a, far) =
+        super::a_group_session_goes_on_for_a_lost_client::group(user, policy, devices).await?;
     let identity = uri(a.answer.required("Contact")?).to_owned();
     Ok((scene, a, far, identity))
 }

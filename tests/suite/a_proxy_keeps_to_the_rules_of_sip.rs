@@ -123,12 +123,19 @@ async fn every_answer_of_a_fork_reaches_the_caller_and_every_ack_its_answer() ->
     Ok(())
 }
 
+// Rows: RSP-01
 #[tokio::test]
 async fn refusals_pass_and_503_becomes_500() -> Result<()> {
     let scene = proxied(Transport::Udp).await?;
-    for (code, reason, expected) in
-        [(404, "Gone Fishing", 404), (486, "Busy", 486), (606, "No", 606), (503, "Overloaded", 500)]
-    {
+    for (code, reason, expected) in [
+        (404, "Gone Fishing", 404),
+        (408, "Too Late", 408),
+        (480, "Away", 480),
+        (486, "Busy", 486),
+        (488, "Not Like That", 488),
+        (606, "No", 606),
+        (503, "Overloaded", 500),
+    ] {
         let calling = scene.a().invite(Scene::BOB).await?;
         let invited = scene.far.invited(SOON).await?;
         let refusal = invited.request.reply(code, reason).with("X-Why", "because");

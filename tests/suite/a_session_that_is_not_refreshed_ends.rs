@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use lab::{actor::Scene, sip::SdpOptions, wait::SOON};
+use lab::{
+    actor::Scene,
+    sip::SdpOptions,
+    wait::{QUIET, SOON, never},
+};
 
 // Rows: TMR-01, TMR-02, TMR-07, TMR-08
 #[tokio::test]
@@ -22,10 +26,15 @@ async fn a_session_that_is_not_refreshed_ends() -> Result<()> {
     let limit = Duration::from_secs(95);
     let a_bye = a.dialog.expect("BYE", limit).await?;
     let far_bye = far.dialog.expect("BYE", SOON).await?;
-    b.hung_up().await?;
-    // Media stays until the BYEs are answered.
-    assert!(far.media.is_up());
+    let b_bye = b.dialog.expect("BYE", SOON).await?;
+    // Media stays until the BYEs are answered, of each leg until its own is.
+    never(QUIET, "the end of UE-A's media", a.media.closed(SOON)).await?;
+    assert!(far.media.is_up() && b.media.is_up());
+    b_bye.answer(200, "OK").await?;
+    b.media.closed(SOON).await?;
     a_bye.answer(200, "OK").await?;
+    a.media.closed(SOON).await?;
+    assert!(far.media.is_up());
     far_bye.answer(200, "OK").await?;
     far.media.closed(SOON).await?;
     scene.verify()

@@ -77,6 +77,13 @@ async fn a_yes_that_crosses_it_gets_ack_and_bye() -> Result<()> {
 async fn while_one_iwf_has_answered_and_another_is_asked() -> Result<()> {
     let policy = "interworking_wait_seconds = 1\ninterworking_rejected_streams = true";
     let lab = Interworking::start(&["UE-A", "UE-B"], policy).await?;
+    cancelled_between_iwfs(&lab).await?;
+    nothing_is_left(&lab.scene).await
+}
+
+/// UE-A gives up when one IWF has answered and another one rings: whatever is pending is cancelled, what has been
+/// answered gets a BYE.
+pub(crate) async fn cancelled_between_iwfs(lab: &Interworking) -> Result<()> {
     let (calling, invited) = lab.invite(|_| {}).await?;
     let mut first = invited.accept_for(&lab.iwfs[0], &[0], "passive").await?;
     let second = lab.isf.invited(SOON).await?;
@@ -86,7 +93,7 @@ async fn while_one_iwf_has_answered_and_another_is_asked() -> Result<()> {
     second.request.cancelled(SOON).await?;
     second.request.acked(SOON).await?;
     first.hung_up().await?;
-    nothing_is_left(&lab.scene).await
+    Ok(())
 }
 
 #[tokio::test]

@@ -1,14 +1,22 @@
 //! Every twentieth datagram is lost, on either way of the device and of the far end: retransmissions carry the calls
 //! (RFC 3261 section 17).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 use lab::{
     actor::{Call, Scene, SceneOptions},
-    sip::SdpOptions,
+    sip::{SdpOptions, ServerRequest, Transport},
 };
 use tokio::task::JoinSet;
+
+use crate::sessions_nobody_needs_pf_for_are_proxied::small;
 
 /// Of a thousand datagrams, in each direction.
 const LOSS: u32 = 50;
@@ -18,13 +26,15 @@ const CALLS: usize = 100;
 
 /// A call as the device sees it; with `change`, a re-INVITE in the middle.
 async fn call(scene: Arc<Scene>, change: bool) -> Result<()> {
-    let mut calling = scene.a().invite(Scene::BOB).await?;
+    // Nothing is so large that it goes over TCP, which loses nothing.
+    let mut calling = scene.a().invite_with(Scene::BOB, &SdpOptions::setup("active"), small).await?;
     let answer = calling.last(PATIENCE).await?;
     ensure!(answer.code() == 200, "INVITE answered {}", answer.code());
     let mut a = calling.acknowledge(answer).await?;
+    ensure!(a.dialog.next_hop()?.0 == Transport::Udp, "{}", a.dialog.target);
     if change {
         let mut request = a.dialog.request("INVITE").with("Contact", a.party.contact());
-        for name in ["Accept-Contact", "User-Agent", "Supported", "P-Preferred-Service"] {
+        for name in ["Supported", "P-Preferred-Service"] {
             request = request.with(name, a.invite.header(name).unwrap_or_default());
         }
         // The next version of the description, so that it is no mere refresh.
@@ -43,10 +53,28 @@ async fn call(scene: Arc<Scene>, change: bool) -> Result<()> {
     Ok(())
 }
 
+/// Requests that came to the far end, by how they came.
+#[derive(Default)]
+struct Came {
+    over_udp: AtomicUsize,
+    over_tcp: AtomicUsize,
+}
+
+impl Came {
+    fn count(&self, request: &ServerRequest) {
+        let came = match request.peer.transport {
+            Transport::Udp => &self.over_udp,
+            Transport::Tcp => &self.over_tcp,
+        };
+        came.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// A call as the far end sees it: everything is answered until the BYE.
-async fn take(mut far: Call) -> Result<()> {
+async fn take(mut far: Call, came: &Came) -> Result<()> {
     loop {
         let request = far.dialog.next_request(PATIENCE).await?;
+        came.count(&request);
         match request.message.method() {
             "BYE" => return request.answer(200, "OK").await,
             "INVITE" => {
@@ -67,11 +95,15 @@ async fn completed(change: bool) -> Result<usize> {
     scene.a().agent.lose(LOSS, 20_260_101);
     scene.far.agent.lose(LOSS, 20_260_102);
     let far = scene.far.clone();
+    let came = Arc::new(Came::default());
+    let counts = came.clone();
     let taking = tokio::spawn(async move {
         while let Ok(invited) = far.invited(PATIENCE).await {
+            let came = counts.clone();
+            came.count(&invited.request);
             tokio::spawn(async move {
                 if let Ok(call) = invited.accept_with(&SdpOptions::setup("passive"), |_| {}).await {
-                    let _ = take(call).await;
+                    let _ = take(call, &came).await;
                 }
             });
         }
@@ -88,6 +120,10 @@ async fn completed(change: bool) -> Result<usize> {
         }
     }
     taking.abort();
+    // An INVITE, the change, and a BYE, each of which had to survive the loss on leg F as well.
+    let (over_udp, over_tcp) = (came.over_udp.load(Ordering::Relaxed), came.over_tcp.load(Ordering::Relaxed));
+    ensure!(over_tcp == 0, "{over_tcp} requests came over TCP");
+    ensure!(over_udp >= completed * if change { 3 } else { 2 }, "{over_udp} requests for {completed} calls");
     for party in [&scene.a().party, &scene.far] {
         ensure!(party.agent.lost() > 10, "{} lost only {} datagrams", party.name, party.agent.lost());
     }

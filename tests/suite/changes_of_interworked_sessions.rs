@@ -129,15 +129,27 @@ async fn a_new_stream_goes_from_one_iwf_to_the_next_until_one_takes_it() -> Resu
     lab.verify()
 }
 
-// Rows: MOD-10, MOD-12
+// Rows: MOD-06, MOD-10, MOD-12
 #[tokio::test]
 async fn a_new_stream_that_all_refuse_is_refused_and_the_session_lives() -> Result<()> {
     let lab = Interworking::start(&["UE-A"], "").await?;
     let (mut a, [mut first, mut second]) = lab.call(|_| {}).await?;
     let (mut tx, _, _) = add_stream(&mut a).await?;
-    first.dialog.expect("INVITE", SOON).await?.answer(488, "Not Acceptable Here").await?;
-    second.dialog.expect("INVITE", SOON).await?.answer(488, "Not Acceptable Here").await?;
+    // One after the other, and all of them.
+    let one = first.dialog.expect("INVITE", SOON).await?;
+    assert_eq!(ports(&one.message)?, [true, false, true]);
+    never(QUIET, "a re-INVITE to the next IWF", second.dialog.next_request(SOON)).await?;
+    one.answer(488, "Not Acceptable Here").await?;
+    one.acked(SOON).await?;
+    let two = second.dialog.expect("INVITE", SOON).await?;
+    assert_eq!(ports(&two.message)?, [false, true, true]);
+    never(QUIET / 4, "an answer to UE-A while one IWF is still asked", tx.last(SOON)).await?;
+    two.answer(488, "Not Acceptable Here").await?;
+    two.acked(SOON).await?;
     assert_eq!(tx.last(SOON).await?.code(), 488);
+    for iwf in [&mut first, &mut second] {
+        never(QUIET / 4, "another re-INVITE", iwf.dialog.next_request(SOON)).await?;
+    }
     lab.isf.agent.no_request(QUIET / 4).await?;
     talk(&mut a, &mut first, 0, "first").await?;
     talk(&mut a, &mut second, 1, "second").await?;

@@ -11,9 +11,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use lab::{
-    actor::{Scene, SceneOptions},
+    actor::{Call, Scene, SceneOptions},
+    msrp::Outgoing,
     net::Network,
     sip::SdpOptions,
+    wait::{QUIET, SOON},
 };
 
 /// A scene in namespaces with the fast path; `None` with a printed reason where this build or this host has none.
@@ -56,6 +58,17 @@ pub(crate) fn diagnosis(scene: &Scene) -> String {
     let view = |what| scene.pf.cli(&[what]).unwrap_or_default();
     let connections = scene.pf.cli(&["maps", "dump", "connections"]).unwrap_or_default();
     view("legs") + &connections + &view("stats") + &scene.pf.log()
+}
+
+/// These messages have reached this side, in order, and no others.
+pub(crate) async fn got(scene: &Scene, call: &mut Call, sent: &[Outgoing]) -> Result<()> {
+    for (number, message) in sent.iter().enumerate() {
+        let name = call.party.name.clone();
+        let got = call.media.message(SOON).await;
+        let got = got.with_context(|| format!("{name}: message {number}\n{}", diagnosis(scene)))?;
+        ensure!(got.message_id == message.message_id && got.body == message.body, "{name}: message {number}");
+    }
+    call.media.quiet(QUIET / 4).await
 }
 
 /// How often connections left the fast path, by cause.

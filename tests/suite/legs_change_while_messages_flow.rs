@@ -8,11 +8,11 @@ use lab::{
     actor::{Call, Scene, SceneOptions},
     msrp::Outgoing,
     sip::SdpOptions,
-    wait::{QUIET, SOON},
+    wait::SOON,
 };
 
 use crate::{
-    fast::{Hogs, diagnosis, fast, left, leg, open_minded, shares},
+    fast::{Hogs, diagnosis, fast, got, left, leg, open_minded, shares},
     sessions_change_on_the_way::{accept, changed, re_invite},
 };
 
@@ -38,16 +38,6 @@ async fn talks(a: &Call, from: usize, stop: &std::cell::Cell<bool>) -> Result<Ve
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     Ok(sent)
-}
-
-async fn got(scene: &Scene, call: &mut Call, sent: &[Outgoing]) -> Result<()> {
-    for (number, message) in sent.iter().enumerate() {
-        let name = call.party.name.clone();
-        let got = call.media.message(SOON).await;
-        let got = got.with_context(|| format!("{name}: message {number}\n{}", diagnosis(scene)))?;
-        ensure!(got.message_id == message.message_id && got.body == message.body, "{name}: message {number}");
-    }
-    call.media.quiet(QUIET / 4).await
 }
 
 /// Does something while the originator talks; gives what was said.

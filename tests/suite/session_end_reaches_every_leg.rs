@@ -79,6 +79,7 @@ async fn the_far_ends_bye_is_answered_after_the_originators() -> Result<()> {
         call.hung_up().await?;
     }
     never(QUIET, "the 200 to the far end's BYE", bye.last(SOON)).await?;
+    assert!(a.media.is_up() && far.media.is_up(), "media stays till then");
     a_bye.answer(200, "OK").await?;
     assert_eq!(bye.last(SOON).await?.code(), 200);
     for call in [&mut a, &mut far].into_iter().chain(&mut others) {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use lab::{
     actor::{Call, Scene, SceneOptions},
     msrp::Outgoing,
-    sip::{Message, Sdp, ServerRequest},
+    sip::{Message, Sdp, ServerRequest, Start},
     store::Journal,
     wait::{QUIET, SOON},
 };
@@ -154,22 +154,47 @@ async fn the_checks_apply_to_a_change_too_and_the_session_lives_on() -> Result<(
 #[tokio::test]
 async fn a_refresh_changes_nothing_and_disturbs_no_message() -> Result<()> {
     let scene = Scene::with(&["UE-A", "UE-B"]).await?;
-    let (mut a, mut far, mut others) = scene.full_call().await?;
-    let message = Outgoing::chat(Scene::ALICE, Scene::BOB, &"x".repeat(2_000_000)).chunked(10_000);
-    let sending = a.media.send(&message).await?;
-    let offer = a.invite.body.to_vec();
-    let request = re_invite(&mut a, offer);
-    let number = request.cseq();
-    let answer = a.dialog.send(request).await?.last(SOON).await?;
-    assert_eq!(answer.code(), 200);
-    assert!(answer.body == a.answer.body, "o= and all else as before");
-    a.dialog.ack(number, None).await?;
-    sending.accepted(SOON).await?;
-    for call in [&mut far, &mut others[0]] {
-        assert!(call.media.message(SOON).await?.body == message.body);
-        call.dialog.next_request(QUIET / 4).await.err().context("a refresh of leg A is its own")?;
+    let (a, far, mut others) = scene.full_call().await?;
+    let mut calls = [a, far, others.remove(0)];
+    // Of UE-A, of the far end, of the other device; each with INVITE and with UPDATE.
+    for (no, method) in
+        [(0, "INVITE"), (1, "INVITE"), (2, "INVITE"), (0, "UPDATE"), (1, "UPDATE"), (2, "UPDATE")]
+    {
+        let message = Outgoing::chat(Scene::ALICE, Scene::BOB, &"x".repeat(500_000)).chunked(10_000);
+        let sending = calls[0].media.send(&message).await?;
+        let call = &mut calls[no];
+        let name = format!("{method} of {}", call.party.name);
+        // UE-A has offered and pf has answered; of the others it is the other way round.
+        let (ours, theirs) =
+            if no == 0 { (&call.invite, &call.answer) } else { (&call.answer, &call.invite) };
+        let (ours, theirs) = (ours.body.clone(), theirs.body.clone());
+        let mut request = re_invite(call, ours);
+        if method == "UPDATE" {
+            request = as_update(request);
+        }
+        let number = request.cseq();
+        let answer = call.dialog.send(request).await?.last(SOON).await?;
+        assert_eq!(answer.code(), 200, "{name}");
+        assert!(answer.body == theirs, "{name}: o= and all else as before");
+        if method == "INVITE" {
+            call.dialog.ack(number, None).await?;
+        }
+        sending.accepted(SOON).await?;
+        for (other, call) in calls.iter_mut().enumerate() {
+            if other > 0 {
+                assert!(call.media.message(SOON).await?.body == message.body, "{name}");
+            }
+            call.dialog.next_request(QUIET / 4).await.err().context("a refresh is of its leg alone")?;
+        }
     }
     scene.verify()
+}
+
+/// The same as UPDATE.
+fn as_update(mut request: Message) -> Message {
+    request.start = Start::Request { method: "UPDATE".to_owned(), uri: request.uri().to_owned() };
+    request.set("CSeq", format!("{} UPDATE", request.cseq()));
+    request
 }
 
 crate::over_tcp::the_same_over_tcp!(

@@ -15,7 +15,7 @@ use lab::{
     wait::{QUIET, SOON},
 };
 
-use crate::fast::{diagnosis, fast, open_minded, shares};
+use crate::fast::{diagnosis, fast, got, open_minded, shares};
 
 fn hello(number: usize) -> Outgoing {
     let text = format!("message {number} {}", "x".repeat(number * 53 % 900));
@@ -32,16 +32,6 @@ async fn says(scene: &Scene, a: &Call, numbers: std::ops::Range<usize>) -> Resul
         sent.push(message);
     }
     Ok(sent)
-}
-
-async fn got(scene: &Scene, call: &mut Call, sent: &[Outgoing]) -> Result<()> {
-    for (number, message) in sent.iter().enumerate() {
-        let name = call.party.name.clone();
-        let got = call.media.message(SOON).await;
-        let got = got.with_context(|| format!("{name}: message {number}\n{}", diagnosis(scene)))?;
-        ensure!(got.message_id == message.message_id && got.body == message.body, "{name}: message {number}");
-    }
-    call.media.quiet(QUIET / 4).await
 }
 
 /// A scene in namespaces whose chat runs in the kernel.

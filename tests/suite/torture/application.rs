@@ -182,6 +182,23 @@ pub(super) fn cases() -> Vec<Case> {
         ",
         ),
         case(
+            "parameters that are the URI's, not the header's",
+            "3.3.13",
+            Wanted::Status(&[400, 401, 403, 404]),
+            "
+        REGISTER sip:example.com SIP/2.0
+        Via: SIP/2.0/TRANSPORT HOST;rport;branch=z9hG4bKUNIQUE
+        Max-Forwards: 70
+        From: sip:watson@example.com;tag=838293
+        To: sip:watson@example.com
+        Call-ID: cparam02.UNIQUE
+        CSeq: 3 REGISTER
+        Contact: <sip:+19725552222@gw1.example.net;unknownparam>
+        l: 0
+
+        ",
+        ),
+        case(
             "the same URI escaped and not",
             "3.3.14",
             Wanted::Status(&[401, 403, 404]),

@@ -4,6 +4,7 @@
 
 mod application;
 mod invalid;
+mod trailing;
 mod valid;
 
 use std::{net::SocketAddr, time::Duration};

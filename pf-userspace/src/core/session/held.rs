@@ -85,8 +85,9 @@ impl Session {
         };
         self.legs[F].theirs = octets.to_vec();
         self.legs[F].timer = Some(timer::agreed(&response.headers, sent.interval, cx.now));
-        self.connect_fars(cx, &answered);
+        // The other devices first: they are to get what the client has said since it is back.
         self.deliver_directly(cx);
+        self.connect_fars(cx, &answered);
     }
 
     /// Leg F will not be: the client's dialog ends with the reason why.
