@@ -54,3 +54,5 @@ async fn a_device_that_answers_late_misses_nothing() -> Result<()> {
     has_all(&mut b, &sent).await?;
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(a_device_that_answers_late_misses_nothing);

@@ -4,15 +4,23 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lab::{
-    actor::Scene,
-    sip::SdpOptions,
+    actor::{Scene, SceneOptions},
+    sip::{SdpOptions, Transport},
     wait::{QUIET, SOON, never},
 };
 
 // Rows: TMR-01, TMR-02, TMR-07, TMR-08
 #[tokio::test]
 async fn a_session_that_is_not_refreshed_ends() -> Result<()> {
-    let scene = Scene::with(&["UE-A", "UE-B"]).await?;
+    // It takes a minute, so both at once.
+    let (udp, tcp) = tokio::join!(ends(Transport::Udp), ends(Transport::Tcp));
+    udp.and(tcp)
+}
+
+async fn ends(transport: Transport) -> Result<()> {
+    let options =
+        SceneOptions { devices: vec!["UE-A", "UE-B"], transport, core: transport, ..SceneOptions::default() };
+    let scene = Scene::start(options).await?;
     let calling = scene
         .a()
         .invite_with(Scene::BOB, &SdpOptions::setup("active"), |invite| {

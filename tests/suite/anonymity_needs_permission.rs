@@ -62,3 +62,9 @@ async fn the_first_of_several_faults_is_named() -> Result<()> {
     }
     Ok(())
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    anonymity_not_allowed_is_403_119,
+    anonymity_passes_where_it_is_allowed,
+    the_first_of_several_faults_is_named
+);

@@ -13,8 +13,8 @@ const OTHER: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.session.grouped";
 /// A node of the core on alice's side, which `pf` trusts.
 fn serving(scene: &Scene) -> Result<Party> {
     let name = "CSCF";
-    let mut node = Party::start(name, &scene.far.place, Transport::Udp, Scene::ALICE, &scene.trace)?;
-    node.proxy = Some(scene.pf.sip_address(Transport::Udp, scene.pf.sip[0].1.ip())?);
+    let mut node = Party::start(name, &scene.far.place, Transport::usual(), Scene::ALICE, &scene.trace)?;
+    node.proxy = Some(scene.at);
     Ok(node)
 }
 
@@ -70,3 +70,8 @@ async fn another_service_is_the_operators_choice() -> Result<()> {
     }
     Ok(())
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    an_asserted_cpm_service_is_passed_on,
+    another_service_is_the_operators_choice
+);

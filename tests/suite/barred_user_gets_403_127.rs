@@ -63,3 +63,9 @@ async fn somebody_unknown_does_not_get_through() -> Result<()> {
     assert!(matches!(refusal.code(), 403 | 407), "{}", refusal.summary());
     scene.far.agent.no_request(QUIET).await
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    barred_user_gets_403_127,
+    whom_the_core_asserts_must_be_a_user_and_only_the_core_asserts,
+    somebody_unknown_does_not_get_through
+);

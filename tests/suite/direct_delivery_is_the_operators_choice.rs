@@ -130,3 +130,12 @@ async fn a_late_device_joins_by_policy_only() -> Result<()> {
     }
     Ok(())
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    without_direct_delivery_no_device_is_invited,
+    a_device_without_the_feature_tags_gets_no_leg,
+    a_device_that_has_left_gets_no_leg,
+    the_operator_sees_the_devices_by_name,
+    the_originator_is_known_by_its_instance_not_by_its_address,
+    a_late_device_joins_by_policy_only
+);

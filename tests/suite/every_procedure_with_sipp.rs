@@ -250,14 +250,15 @@ async fn pf_refreshes_one_side_and_the_callers_session_expires() -> Result<()> {
 /// A minute of silence: `pf` refreshes on one side, and on the other side nobody does.
 fn expires(method: &str) -> Procedure {
     let timer = "HEADERS=Require: timer\\nSession-Expires: 90;refresher=uac";
-    let (allowed, ok) = match method {
+    let (allowed, acked, ok) = match method {
         "INVITE" => {
-            let answer = "accept WHO=bob | TAG= | VERSION=1 | TYPES=text/plain";
-            ("", format!("<?use {answer} | {timer}?><recv request=\"ACK\"/>"))
+            let (answer, acked) =
+                ("accept WHO=bob | TAG= | VERSION=1 | TYPES=text/plain", "<recv request=\"ACK\"/>");
+            ("", acked, format!("<?use {answer} | {timer}?>{acked}"))
         }
-        _ => (", UPDATE", format!("<?use ok {timer}?>")),
+        _ => (", UPDATE", "", format!("<?use ok {timer}?>")),
     };
-    let words = [("HOW", method), ("ALLOWED", allowed), ("CHANGE_OK", &ok)];
+    let words = [("HOW", method), ("ALLOWED", allowed), ("BUSY_ACKED", acked), ("CHANGE_OK", &ok)];
     Procedure {
         policy: "session_expires = 90\ndirect_delivery = false".into(),
         calls: vec![words.map(|(word, text)| (word, text.to_owned())).into()],

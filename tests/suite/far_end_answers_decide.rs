@@ -167,3 +167,13 @@ async fn an_external_body_that_is_not_to_be_fetched_is_left_alone() -> Result<()
     }
     Ok(())
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    the_200_is_the_far_ends,
+    what_devices_answer_decides_nothing,
+    an_error_of_the_far_end_reaches_the_sender,
+    reports_of_devices_are_absorbed_and_the_far_ends_come_through,
+    failure_report_no_is_never_answered,
+    an_abandoned_message_is_abandoned_everywhere,
+    an_external_body_that_is_not_to_be_fetched_is_left_alone
+);

@@ -45,3 +45,5 @@ async fn cause_480_lets_it_be_started_again() -> Result<()> {
     assert_eq!(scene.pf.cli_json("groups")?.as_array().map(Vec::len), Some(1));
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(cause_410_ends_it_for_good, cause_480_lets_it_be_started_again);

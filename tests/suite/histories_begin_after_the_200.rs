@@ -94,8 +94,15 @@ async fn uids_go_on_after_a_restart() -> Result<()> {
         let uids: Vec<u64> = journal.records()?.iter().filter_map(|record| record["uid"].as_u64()).collect();
         assert_eq!(uids, (1..=2 * round).collect::<Vec<_>>());
         scene.pf.restart()?;
+        scene.a().agent.close_connections();
         scene.devices[0].register().await?;
     }
     assert_eq!(scene.pf.cli_json("store")?.as_array().map(Vec::len), Some(4));
     Ok(())
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    the_user_s_own_setting_decides_and_else_the_operator_s,
+    the_record_begins_after_the_200_and_delays_nothing,
+    uids_go_on_after_a_restart
+);

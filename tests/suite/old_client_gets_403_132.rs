@@ -80,3 +80,10 @@ async fn without_a_device_of_the_required_release_the_session_goes_on() -> Resul
     assert_eq!(far.media.message(SOON).await?.body, sent.body);
     old.agent.no_request(QUIET).await
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    old_client_gets_403_132,
+    no_version_is_asked_for_by_default,
+    only_devices_of_the_required_release_are_invited,
+    without_a_device_of_the_required_release_the_session_goes_on
+);

@@ -79,3 +79,9 @@ async fn the_200_is_repeated_until_the_ack_and_the_ack_goes_on() -> Result<()> {
     never(Duration::from_secs(4), "the 200 once more", again).await?;
     Ok(())
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    originator_gets_pfs_own_answer,
+    the_answer_keeps_rejected_lines_and_the_far_ends_types,
+    the_200_is_repeated_until_the_ack_and_the_ack_goes_on
+);

@@ -135,3 +135,9 @@ async fn a_group_session_that_becomes_inactive_gets_a_new_group_state() -> Resul
     assert_eq!(records[0]["participants"], serde_json::json!([Scene::BOB]));
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    the_last_participants_are_stored_with_the_group_state,
+    outside_of_the_trust_domain_the_service_is_only_preferred,
+    a_group_session_that_becomes_inactive_gets_a_new_group_state
+);

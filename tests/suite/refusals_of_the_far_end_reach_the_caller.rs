@@ -41,3 +41,8 @@ async fn ringing_is_passed_on_and_a_cancel_too() -> Result<()> {
     scene.device(1).agent.no_request(QUIET).await?;
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    refusals_of_the_far_end_reach_the_caller,
+    ringing_is_passed_on_and_a_cancel_too
+);

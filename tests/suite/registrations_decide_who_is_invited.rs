@@ -26,7 +26,7 @@ async fn report(scene: &Scene, contact: &str, number: u32, granted: Option<&str>
          CSeq: {number} REGISTER\r\nContact: \"Reported\" {contact}\r\nUser-Agent: CPM-client/OMA2.2\r\n\
          Supported: gruu\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n"
     );
-    let to = scene.pf.sip_address(Transport::Udp, scene.far.place.ip)?;
+    let to = scene.at;
     let mut register = Message::request("REGISTER", &format!("sip:{to}"))
         .with("From", format!("<sip:core@{}>;tag=s", scene.far.agent.local()))
         .with("To", "<sip:alice@example.org>")
@@ -90,7 +90,7 @@ async fn a_device_counts_from_its_registration_on() -> Result<()> {
 #[tokio::test]
 async fn a_device_that_the_core_reports_counts_too() -> Result<()> {
     let scene = Scene::with(&["UE-A"]).await?;
-    let b = Party::start("UE-B", &Place::loopback(12), Transport::Udp, Scene::ALICE, &scene.trace)?;
+    let b = Party::start("UE-B", &Place::loopback(12), Transport::usual(), Scene::ALICE, &scene.trace)?;
     let contact =
         format!("<{}>;+sip.instance=\"<urn:uuid:b>\"{}", b.agent.contact_uri("b"), b.contact_params);
     assert_eq!(report(&scene, &contact, 1, None).await?.code(), 200);
@@ -259,3 +259,13 @@ async fn a_device_that_lacks_a_required_feature_gets_no_leg() -> Result<()> {
     }
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    a_device_counts_from_its_registration_on,
+    a_device_that_the_core_reports_counts_too,
+    a_device_with_a_gruu_is_invited_by_it,
+    a_gruu_is_given_to_who_supports_or_requires_it_and_names_the_device,
+    a_registration_that_is_not_refreshed_ends,
+    what_changes_during_a_session_shows_in_the_next_one,
+    a_device_that_lacks_a_required_feature_gets_no_leg
+);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use lab::{
     actor::{Interworking, Scene, SceneOptions, talk},
-    sip::{Message, Sdp},
+    sip::{Message, Sdp, Transport},
     store::Journal,
     wait::{QUIET, SOON, never, until},
 };
@@ -225,7 +225,15 @@ async fn a_single_iwf_that_leaves_ends_the_session() -> Result<()> {
 // Rows: TMR-06
 #[tokio::test]
 async fn an_expired_session_timer_ends_every_iwf() -> Result<()> {
-    let lab = Interworking::start(&["UE-A"], "").await?;
+    // It takes a minute, so both at once.
+    let (udp, tcp) = tokio::join!(expires(Transport::Udp), expires(Transport::Tcp));
+    udp.and(tcp)
+}
+
+async fn expires(transport: Transport) -> Result<()> {
+    let options =
+        SceneOptions { devices: vec!["UE-A"], transport, core: transport, ..SceneOptions::default() };
+    let lab = Interworking::start_with(options).await?;
     let expires = |invite: &mut Message| invite.set("Session-Expires", "90;refresher=uac");
     let (mut a, [mut first, mut second]) = lab.call(expires).await?;
     let bye = a.dialog.expect("BYE", Duration::from_secs(95)).await?;

@@ -113,3 +113,10 @@ async fn without_the_user_s_wish_nothing_is_stored_and_nobody_waits() -> Result<
     assert!(journal.records()?.is_empty());
     Ok(())
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    the_originator_hears_200_when_the_group_state_is_stored,
+    a_one_to_one_session_has_no_group_state,
+    the_clients_hear_bye_when_the_session_is_stored,
+    without_the_user_s_wish_nothing_is_stored_and_nobody_waits
+);

@@ -282,3 +282,11 @@ async fn the_reason_why_it_ended_says_what_follows() -> Result<()> {
     )?;
     Ok(())
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    the_operator_says_whether_the_core_trusts_pf,
+    it_is_ended_when_it_is_of_no_use_any_more_and_its_last_word_is_heard,
+    a_client_that_is_back_gets_the_last_participants_first,
+    what_changes_is_told_in_parts,
+    where_a_part_is_missing_the_whole_is_asked_for
+);

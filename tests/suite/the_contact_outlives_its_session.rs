@@ -34,6 +34,7 @@ async fn after_the_session_and_a_restart_the_contact_still_leads_to_the_far_end(
     done?;
 
     scene.pf.restart()?;
+    scene.a().agent.close_connections();
     assert_eq!(scene.pf.cli_json("devices")?.as_array().map(Vec::len), Some(0), "nothing is remembered");
     scene.devices[0].register().await?;
     let calling = scene.a().invite(&mapped).await?;
@@ -63,3 +64,8 @@ async fn another_device_of_the_user_may_use_the_contact_too() -> Result<()> {
     assert_eq!(scene.far.invited(SOON).await?.request.message.uri(), original);
     Ok(())
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    after_the_session_and_a_restart_the_contact_still_leads_to_the_far_end,
+    another_device_of_the_user_may_use_the_contact_too
+);

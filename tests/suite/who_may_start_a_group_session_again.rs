@@ -163,7 +163,7 @@ async fn a_user_who_is_not_in_the_session_starts_one_of_her_own() -> Result<()> 
     lose(&scene, &mut a).await?;
     // A node of the core vouches for who calls; her Contact claims to be the other user's.
     let place = &scene.far.place;
-    let carol = Party::start("CSCF", place, Transport::Udp, "sip:carol@example.org", &scene.trace)?;
+    let carol = Party::start("CSCF", place, Transport::usual(), "sip:carol@example.org", &scene.trace)?;
     let calling = carol
         .invite_with(&identity, &SdpOptions::setup("active"), |invite| {
             invite.set("P-Asserted-Identity", "<sip:carol@example.org>");
@@ -185,3 +185,12 @@ async fn a_user_who_is_not_in_the_session_starts_one_of_her_own() -> Result<()> 
     assert_eq!(scene.trace.sip("pf", "FAR", "INVITE").len(), 2);
     scene.verify()
 }
+
+crate::over_tcp::the_same_over_tcp!(
+    nobody_where_the_operator_has_not_allowed_it,
+    nobody_when_the_session_has_ended_for_good,
+    its_user_where_that_is_allowed,
+    who_has_left_an_active_session_joins_it_like_any_other,
+    with_a_list_of_participants_it_is_a_new_session,
+    a_user_who_is_not_in_the_session_starts_one_of_her_own
+);
