@@ -16,8 +16,11 @@ macro_rules! the_same_over_tcp {
 }
 pub(crate) use the_same_over_tcp;
 
+/// A test by its name.
+type Named<'a> = (&'a str, fn() -> Result<()>);
+
 /// Plays them beside each other, as they wait most of the time.
-pub(crate) fn play(tests: &[(&str, fn() -> Result<()>)]) -> Result<()> {
+pub(crate) fn play(tests: &[Named<'_>]) -> Result<()> {
     let failed: Vec<String> = thread::scope(|scope| {
         let started: Vec<_> = tests
             .iter()
