@@ -18,7 +18,7 @@ use std::{
     io::{self, Write as _},
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
@@ -38,6 +38,7 @@ use crate::{
     core::{
         config::{CoreConfig, User},
         entropy::OsEntropy,
+        policy::retrieval::XdmsConfig,
         shard::Shard,
         store::StoreConfig,
     },
@@ -45,6 +46,7 @@ use crate::{
     msrp::{Limits, Relay, RelayConfig},
     sip::{SipConfig, SipShell},
     store::{Store, StoreOptions},
+    xdm::{Xdms, XdmsOptions},
 };
 
 /// Questions of the admin socket that may wait for the core.
@@ -101,7 +103,12 @@ async fn serve(
     let (store_outcomes, stored) = mpsc::unbounded_channel();
     let store = store_options(config).map(|options| Store::start(options, store_outcomes));
     let store = store.transpose().context("store.path")?;
-    let shells = shard::Shells { sip: sip_shell, relay, store: store.clone() };
+    let (preferences, retrieved) = mpsc::unbounded_channel();
+    // Without a store nobody wants to know what users want stored.
+    let xdms =
+        xdms_options(config).filter(|_| store.is_some()).map(|options| Xdms::start(options, preferences));
+    let xdms = xdms.transpose().context("xdms.root")?;
+    let shells = shard::Shells { sip: sip_shell, relay, store: store.clone(), xdms };
 
     let core_config = CoreConfig {
         policy: config.policy.clone(),
@@ -124,11 +131,16 @@ async fn serve(
             deferred_octets: config.store.deferred_octets,
             session_octets: config.store.session_octets,
         }),
+        xdms: shells.xdms.is_some().then(|| XdmsConfig {
+            wait: seconds(config.xdms.wait_seconds),
+            epoch: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        }),
     };
     let core = Shard::new(core_config, Box::new(OsEntropy));
     let (queries, asked) = mpsc::channel(QUERIES);
     let (shut_down, told) = oneshot::channel();
-    let inputs = shard::Inputs { sip, media, store: stored, queries: asked, shut_down: told };
+    let inputs =
+        shard::Inputs { sip, media, store: stored, preferences: retrieved, queries: asked, shut_down: told };
     let mut core = tokio::spawn(shard::run(core, shells.clone(), inputs, start));
     let views =
         views::Views { core: queries, shells: shells.clone(), start, fast_path, guard, maps, settings };
@@ -207,6 +219,15 @@ fn store_options(config: &Config) -> Option<StoreOptions> {
         path: path(),
         max_octets: config.store.max_octets,
         epoch: SystemTime::now(),
+    })
+}
+
+fn xdms_options(config: &Config) -> Option<XdmsOptions> {
+    Some(XdmsOptions {
+        root: config.xdms.root.clone()?,
+        identity_header: config.xdms.identity_header.clone(),
+        patience: seconds(config.xdms.wait_seconds),
+        product: config.sip.product.clone(),
     })
 }
 

@@ -65,6 +65,7 @@ mod the_other_direction;
 mod torture;
 mod unkind_octets;
 mod updates_before_the_session_is_there;
+mod users_tell_the_xdms_what_they_want;
 mod where_pf_connects_to;
 mod who_may_start_a_group_session_again;
 

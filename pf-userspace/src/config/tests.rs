@@ -33,6 +33,7 @@ fn every_field_has_an_option_and_every_option_a_field() {
     config.msrp.advertise = Some([192, 0, 2, 7].into());
     config.registrar.users = Some("users.toml".into());
     config.store.path = Some("store.jsonl".into());
+    config.xdms.root = Some("http://xdms".into());
     config.policy.client_version =
         Some(crate::core::policy::VersionRule::Minimum(crate::core::policy::Release { major: 2, minor: 2 }));
     let toml::Value::Table(top) = toml::Value::try_from(config).unwrap() else { panic!("a table") };

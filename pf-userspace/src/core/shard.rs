@@ -13,7 +13,7 @@ use super::{
     event::{ClientTx, Hop, LegKey, MediaEvent, Peer, ServerTx, SipCommand, SipEvent},
     groups::EndedGroups,
     last_notifications::LastNotifications,
-    policy::{media_path::media_path, preferences::PreferenceTable},
+    policy::{media_path::media_path, preferences::PreferenceTable, retrieval::Retrieved},
     proxy::{self, Proxy},
     registry::Registry,
     room::give_back,
@@ -78,7 +78,7 @@ macro_rules! context {
             now: $now,
             config: &$shard.config,
             registry: &mut $shard.registry,
-            preferences: &$shard.preferences,
+            preferences: &mut $shard.preferences,
             counters: &mut $shard.counters,
             entropy: $shard.entropy.as_mut(),
             ids: &mut $shard.ids,
@@ -96,7 +96,7 @@ impl Shard {
     /// An empty shard that takes no more than this.
     pub fn with_limits(config: CoreConfig, entropy: Box<dyn Entropy>, limits: Limits) -> Shard {
         let registry = Registry::new(&config);
-        let preferences = PreferenceTable::new(&config.policy, &config.users);
+        let preferences = PreferenceTable::new(&config.policy, &config.users, config.xdms);
         Shard {
             config,
             entropy,
@@ -130,6 +130,7 @@ impl Shard {
                 let session = self.index.media.get(leg).copied();
                 self.give(now, session, Event::Media(event))
             }
+            Event::Preferences(answer) => self.preferences_retrieved(now, answer),
             Event::Sip(event) => self.sip(now, event),
             Event::Store(outcome) => {
                 self.counters.note(&outcome.stored);
@@ -348,10 +349,13 @@ impl Shard {
             Rejoin::None => (false, Vec::new()),
         };
         let mut cx = context!(self, now);
-        let preferences = cx.preferences.of(&originator.user);
-        let needed =
-            || media_path(&cx.config.policy, &preferences, originator.wants_media_path(&cx)).is_some();
-        if !hold && !needed() {
+        let preferences = cx.wishes(&originator.user, &request.uri);
+        let unsure = cx.preferences.may_want_more(&originator.user);
+        let wanted = originator.wants_media_path(&cx);
+        let needed = unsure || media_path(&cx.config.policy, &preferences, wanted).is_some();
+        if !hold && !needed {
+            // For the next session: of this one nothing is stored.
+            cx.ask_wishes(&originator.user);
             self.proxy.invite(&mut cx, tx, from, request, originator);
             commands.extend(cx.commands);
             return commands;
@@ -364,6 +368,13 @@ impl Shard {
             self.index_anew(id);
         }
         commands
+    }
+
+    /// Every session of the user may have waited for it.
+    fn preferences_retrieved(&mut self, now: Time, answer: Retrieved) -> Vec<Command> {
+        let sessions = self.index.users.get(&answer.user).cloned().unwrap_or_default();
+        self.preferences.take(answer);
+        sessions.into_iter().flat_map(|id| self.with_session(now, id, Session::wishes_known)).collect()
     }
 
     fn register(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {

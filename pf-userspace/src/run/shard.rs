@@ -12,6 +12,7 @@ use crate::{
     core::{
         Command, Event, Time,
         event::{LegCounters, LegDown, LegKey, MediaCommand, MediaEvent, SipEvent},
+        policy::retrieval::Retrieved,
         shard::Shard,
         store::{Outcome, StoreCounters},
         view::{DeviceView, GroupView, SessionView},
@@ -19,6 +20,7 @@ use crate::{
     msrp::Relay,
     sip::SipShell,
     store::Store,
+    xdm::Xdms,
 };
 
 /// What the admin socket wants to know of the core, which does nothing else while it answers: no more than is shown.
@@ -99,6 +101,8 @@ pub(super) struct Shells {
     pub(super) relay: Arc<Relay>,
     /// The message store, where there is one.
     pub(super) store: Option<Store>,
+    /// The XDMS, where there is one.
+    pub(super) xdms: Option<Xdms>,
 }
 
 /// Where events come from.
@@ -109,6 +113,8 @@ pub(super) struct Inputs {
     pub(super) media: mpsc::UnboundedReceiver<MediaEvent>,
     /// From the message store.
     pub(super) store: mpsc::UnboundedReceiver<Outcome>,
+    /// From the XDMS.
+    pub(super) preferences: mpsc::UnboundedReceiver<Retrieved>,
     /// From the admin socket.
     pub(super) queries: mpsc::Receiver<CoreQuery>,
     /// Comes when all sessions shall end.
@@ -135,6 +141,7 @@ pub(super) async fn run(mut shard: Shard, shells: Shells, mut inputs: Inputs, st
                 None => return,
             },
             Some(outcome) = inputs.store.recv() => Event::Store(outcome),
+            Some(answer) = inputs.preferences.recv() => Event::Preferences(answer),
             () = sleep_until(deadline) => Event::Tick,
             _ = &mut inputs.shut_down, if !ending => {
                 ending = true;
@@ -161,6 +168,11 @@ fn carry_out(shells: &Shells, commands: Vec<Command>) {
     for command in first.into_iter().chain(then) {
         match command {
             Command::Media(command) => shells.relay.command(command),
+            Command::Preferences(question) => {
+                if let Some(xdms) = &shells.xdms {
+                    xdms.ask(question);
+                }
+            }
             Command::Sip(command) => shells.sip.command(command),
             Command::Store(order) => {
                 if let Some(store) = &shells.store {
@@ -239,6 +251,7 @@ mod tests {
             own_uri: None,
             outside_trust_domain: false,
             store: None,
+            xdms: None,
         };
         let mut shard = Shard::new(config, Box::new(SeededEntropy(1)));
         for user in 0..users {
