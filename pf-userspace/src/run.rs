@@ -9,6 +9,7 @@ mod fast;
 mod guarded;
 mod logging;
 mod maps;
+mod reload;
 mod settings;
 mod shard;
 mod state;
@@ -56,7 +57,7 @@ const QUERIES: usize = 16;
 /// loses patience that soon.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Reads the configuration and serves until SIGTERM or SIGINT.
+/// Reads the configuration and serves until SIGTERM or SIGINT; SIGHUP reads it again.
 pub fn run(file: &Path) -> anyhow::Result<()> {
     let checked = config::load(file);
     let Some(config) = checked.config.clone() else {
@@ -73,12 +74,13 @@ pub fn run(file: &Path) -> anyhow::Result<()> {
         .thread_name("pf")
         .build()
         .context("cannot start threads")?;
-    let served = runtime.block_on(serve(&config, checked.users, fast_path));
+    let served = runtime.block_on(serve(file, &config, checked.users, fast_path));
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
 async fn serve(
+    file: &Path,
     config: &Config,
     users: Vec<User>,
     (path, fast_path): (Option<Datapath>, fast::FastPath),
@@ -86,6 +88,9 @@ async fn serve(
     // Signals first: one that comes while the rest starts must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hang_up = signal(SignalKind::hangup())?;
+    let (reloads, reloaded) = mpsc::channel(1);
+    let reloader = reload::Reloader::new(file, config, &users, reloads);
     let secret = state::contact_key(&config.state_dir, &mut OsEntropy)?;
 
     let sip_config = sip_config(config);
@@ -139,11 +144,27 @@ async fn serve(
     let core = Shard::new(core_config, Box::new(OsEntropy));
     let (queries, asked) = mpsc::channel(QUERIES);
     let (shut_down, told) = oneshot::channel();
-    let inputs =
-        shard::Inputs { sip, media, store: stored, preferences: retrieved, queries: asked, shut_down: told };
+    let inputs = shard::Inputs {
+        sip,
+        media,
+        store: stored,
+        preferences: retrieved,
+        queries: asked,
+        reloads: reloaded,
+        shut_down: told,
+    };
     let mut core = tokio::spawn(shard::run(core, shells.clone(), inputs, start));
-    let views =
-        views::Views { core: queries, shells: shells.clone(), start, fast_path, guard, maps, settings };
+    let on_signal = tokio::spawn(reloader.clone().on(hang_up));
+    let views = views::Views {
+        core: queries,
+        shells: shells.clone(),
+        start,
+        fast_path,
+        guard,
+        maps,
+        settings,
+        reloader,
+    };
     let admin = AdminServer::start(&config.admin.socket, views).context("admin.socket")?;
 
     ready(config, &shells)?;
@@ -157,6 +178,7 @@ async fn serve(
         reason = shells.relay.failed() => Err(anyhow::anyhow!("{reason}: its sessions are lost")),
     };
     drop(admin);
+    on_signal.abort();
     if ended.is_ok() && shut_down.send(()).is_ok() {
         // All sessions end; a second signal, or peers that are silent, cut that short.
         tokio::select! {

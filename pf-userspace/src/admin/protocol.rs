@@ -94,6 +94,8 @@ pub enum Query {
     Legs,
     /// Maps of the kernel programs.
     Maps,
+    /// Read the configuration again.
+    Reload,
     /// CPM sessions with their legs.
     Sessions,
     /// Change a setting until the next start.
@@ -236,6 +238,21 @@ pub enum Answer {
     Maps {
         /// All of them.
         maps: Vec<MapInfo>,
+    },
+    /// The configuration was read again.
+    Reloaded {
+        /// Users that there are now.
+        users: usize,
+        /// Of these, new ones.
+        users_added: usize,
+        /// Users with another password, address or wish.
+        users_changed: usize,
+        /// Users that are no more.
+        users_removed: usize,
+        /// Options that have changed.
+        changed: Vec<String>,
+        /// Options whose new values count after a restart only.
+        restart: Vec<String>,
     },
     /// CPM sessions.
     Sessions {

@@ -9,11 +9,11 @@ use self::rejoin::Rejoin;
 
 use super::{
     Command, Entropy, Event, Time,
-    config::CoreConfig,
+    config::{CoreConfig, User},
     event::{ClientTx, Hop, LegKey, MediaEvent, Peer, ServerTx, SipCommand, SipEvent},
     groups::EndedGroups,
     last_notifications::LastNotifications,
-    policy::{media_path::media_path, preferences::PreferenceTable, retrieval::Retrieved},
+    policy::{Policy, media_path::media_path, preferences::PreferenceTable, retrieval::Retrieved},
     proxy::{self, Proxy},
     registry::Registry,
     room::give_back,
@@ -158,6 +158,15 @@ impl Shard {
         }
         commands.extend(self.proxied(now, Proxy::shut_down));
         commands
+    }
+
+    /// Policy and users are these from now on: for new sessions, for registrations, and for the next step of each
+    /// session that asks for them. No session ends because of it.
+    pub fn reload(&mut self, policy: Policy, users: Vec<User>) {
+        self.config.policy = policy;
+        self.config.users = users;
+        self.registry.reload(&self.config);
+        self.preferences.reload(&self.config.policy, &self.config.users);
     }
 
     /// Is there a session, be it one that is ending?

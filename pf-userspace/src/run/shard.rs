@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     core::{
         Command, Event, Time,
+        config::User,
         event::{LegCounters, LegDown, LegKey, MediaCommand, MediaEvent, SipEvent},
-        policy::retrieval::Retrieved,
+        policy::{Policy, retrieval::Retrieved},
         shard::Shard,
         store::{Outcome, StoreCounters},
         view::{DeviceView, GroupView, SessionView},
@@ -43,6 +44,17 @@ pub(super) struct CoreQuery {
     pub(super) wanted: Wanted,
     /// Where the answer goes.
     pub(super) reply: oneshot::Sender<CoreAnswer>,
+}
+
+/// Policy and users that count from now on.
+#[derive(Debug)]
+pub(super) struct Reload {
+    /// Operator policy.
+    pub(super) policy: Policy,
+    /// Users of the users file.
+    pub(super) users: Vec<User>,
+    /// Told when the core has them.
+    pub(super) done: oneshot::Sender<()>,
 }
 
 /// What the core answers.
@@ -117,6 +129,8 @@ pub(super) struct Inputs {
     pub(super) preferences: mpsc::UnboundedReceiver<Retrieved>,
     /// From the admin socket.
     pub(super) queries: mpsc::Receiver<CoreQuery>,
+    /// Changes of the configuration.
+    pub(super) reloads: mpsc::Receiver<Reload>,
     /// Comes when all sessions shall end.
     pub(super) shut_down: oneshot::Receiver<()>,
 }
@@ -147,6 +161,12 @@ pub(super) async fn run(mut shard: Shard, shells: Shells, mut inputs: Inputs, st
                 ending = true;
                 let commands = shard.shut_down(now(start));
                 carry_out(&shells, commands);
+                continue;
+            }
+            Some(Reload { policy, users, done }) = inputs.reloads.recv() => {
+                shard.reload(policy, users);
+                // Who does not wait for it needs no word.
+                let _ = done.send(());
                 continue;
             }
             Some(query) = inputs.queries.recv() => {

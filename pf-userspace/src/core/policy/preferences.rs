@@ -49,16 +49,27 @@ pub struct PreferenceTable {
 impl PreferenceTable {
     /// The operator's defaults, and what the users file says of its users. Without an XDMS that is all there is.
     pub fn new(policy: &Policy, users: &[User], xdms: Option<XdmsConfig>) -> PreferenceTable {
-        let defaults = Preferences {
+        let mut table = PreferenceTable {
+            defaults: Preferences::default(),
+            users: HashMap::new(),
+            xdms,
+            copies: Copies::default(),
+        };
+        table.reload(policy, users);
+        table
+    }
+
+    /// The operator's defaults and the users file are these from now on.
+    pub fn reload(&mut self, policy: &Policy, users: &[User]) {
+        self.defaults = Preferences {
             allow_offline_storage: policy.allow_offline_storage,
             allow_store: policy.allow_store,
             allow_defer: policy.allow_defer,
         };
-        let mut table = PreferenceTable { defaults, users: HashMap::new(), xdms, copies: Copies::default() };
+        self.users.clear();
         for user in users.iter().filter(|user| user.preferences != UserPreferences::default()) {
-            user.addresses.iter().for_each(|address| table.set(address, user.preferences));
+            user.addresses.iter().for_each(|address| self.set(address, user.preferences));
         }
-        table
     }
 
     /// Sets what the users file says of one user.

@@ -63,7 +63,7 @@ use serde::{Deserialize, Serialize};
 pub use context::{Context, Ids};
 pub use groups::GroupEnd;
 pub(crate) use invitation::{
-    FROM_TRUSTED, IN_TRUST_DOMAIN, NOT_AUTHORISED, Originator, admit, check, invite,
+    FROM_TRUSTED, IN_TRUST_DOMAIN, NOT_AUTHORISED, Originator, admit, check_again, invite,
 };
 pub(crate) use media::{Reach, own_uri};
 pub(crate) use options::options;
