@@ -141,8 +141,13 @@ async fn without_the_xdms_its_last_answer_counts_and_else_what_is_configured() -
     xdms.refuse(None);
     xdms.put(ALICE_S, "<ruleset>not what it was</ruleset>");
     assert_eq!(recorded(&scene, &xdms, 3).await?, WHOLE);
+    xdms.put(ALICE_S, &(rules("", Some(false)) + &" ".repeat(1 << 20)));
+    assert_eq!(recorded(&scene, &xdms, 4).await?, WHOLE);
     xdms.put(ALICE_S, &rules("", Some(false)));
-    assert_eq!(recorded(&scene, &xdms, 4).await?, NOTHING);
+    assert_eq!(recorded(&scene, &xdms, 5).await?, NOTHING);
+    let counted = &scene.pf.cli_json("stats")?["xdms"];
+    let expected = serde_json::json!({"documents": 2, "unchanged": 0, "nothing": 0, "failed": 4, "late": 0});
+    assert_eq!(counted, &expected);
     scene.verify()
 }
 

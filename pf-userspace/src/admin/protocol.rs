@@ -8,6 +8,7 @@ use crate::{
     core::{
         event::{LegCounters, LegDown, LegKey, LegRole, StreamKey},
         media::{KernelCounters, LegPath},
+        policy::retrieval::XdmsCounters,
         store::StoreCounters,
         view::{DeviceView, GroupView, SessionView},
     },
@@ -338,6 +339,9 @@ pub struct Stats {
     /// Orders to the store, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreCounters>,
+    /// Questions to the XDMS, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xdms: Option<XdmsCounters>,
     /// The guard of the MSRP ports, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardStats>,

@@ -20,6 +20,7 @@ use crate::{
     core::{
         event::{LegCounters, LegRole},
         media::LegPath,
+        policy::retrieval::XdmsCounters,
         store::StoreCounters,
         view::{DeviceView, GroupView, SessionView},
     },
@@ -296,6 +297,13 @@ fn stats_table(stats: &Stats) -> String {
         row("store busy", busy.to_string());
         row("store refused", refused.to_string());
         row("store late", late.to_string());
+    }
+    if let Some(XdmsCounters { documents, unchanged, nothing, failed, late }) = stats.xdms {
+        row("xdms documents", documents.to_string());
+        row("xdms unchanged", unchanged.to_string());
+        row("xdms nothing", nothing.to_string());
+        row("xdms failed", failed.to_string());
+        row("xdms late", late.to_string());
     }
     for (name, value) in stats.guard.iter().flat_map(maps::guard_rows) {
         row(&name, value);

@@ -205,6 +205,36 @@ fn a_next_hop_that_pf_could_not_reach_is_an_error() {
 }
 
 #[test]
+fn an_xdms_that_pf_could_not_ask_is_an_error() {
+    let count = |lines: &str| faults(&format!("{GOOD}[xdms]\n{lines}\n")).len();
+    for good in ["http://10.0.0.9", "http://xdms.example.org:8080/services/", "http://[2001:db8::1]/x"] {
+        assert_eq!(count(&format!("root = \"{good}\"")), 0, "{good}");
+    }
+    let bad_roots = [
+        "https://xdms",
+        "xdms.example.org",
+        "ftp://xdms",
+        "http://",
+        "http://a@xdms/",
+        "http://xdms/?a=b",
+        "/x",
+        "",
+    ];
+    for bad in bad_roots {
+        assert_eq!(count(&format!("root = \"{bad}\"")), 1, "{bad}");
+    }
+    assert_eq!(count("identity_header = \"X Asserted\""), 1);
+    assert_eq!(count("wait_seconds = 0"), 1);
+    let warns = |text: &str| {
+        let found = check(Path::new("/nowhere/pf.toml"), text).findings;
+        found.iter().any(|f| f.key == "xdms.root" && f.severity == Severity::Warning)
+    };
+    let text = format!("{GOOD}[xdms]\nroot = \"http://xdms\"\n");
+    assert!(warns(&text), "without a store it does nothing");
+    assert!(!warns(&format!("{text}[store]\nkind = \"journal\"\n")));
+}
+
+#[test]
 fn an_address_of_another_host_and_a_bare_wildcard_are_warnings() {
     let text = format!("{GOOD}[sip]\nlisten = [\"udp:192.0.2.200:5060\", \"tcp:0.0.0.0:5060\"]\n");
     let checked = check(Path::new("/nowhere/pf.toml"), &text);

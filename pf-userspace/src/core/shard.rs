@@ -13,7 +13,12 @@ use super::{
     event::{ClientTx, Hop, LegKey, MediaEvent, Peer, ServerTx, SipCommand, SipEvent},
     groups::EndedGroups,
     last_notifications::LastNotifications,
-    policy::{Policy, media_path::media_path, preferences::PreferenceTable, retrieval::Retrieved},
+    policy::{
+        Policy,
+        media_path::media_path,
+        preferences::PreferenceTable,
+        retrieval::{Retrieved, XdmsCounters},
+    },
     proxy::{self, Proxy},
     registry::Registry,
     room::give_back,
@@ -218,6 +223,11 @@ impl Shard {
     /// How the message store has done.
     pub fn store_counters(&self) -> StoreCounters {
         self.counters
+    }
+
+    /// How the XDMS has done, where there is one.
+    pub fn xdms_counters(&self) -> Option<XdmsCounters> {
+        self.preferences.xdms_counters()
     }
 
     /// Group sessions that have ended, the last one first, made one by one as they are taken.

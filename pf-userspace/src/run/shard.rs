@@ -13,7 +13,10 @@ use crate::{
         Command, Event, Time,
         config::User,
         event::{LegCounters, LegDown, LegKey, MediaCommand, MediaEvent, SipEvent},
-        policy::{Policy, retrieval::Retrieved},
+        policy::{
+            Policy,
+            retrieval::{Retrieved, XdmsCounters},
+        },
         shard::Shard,
         store::{Outcome, StoreCounters},
         view::{DeviceView, GroupView, SessionView},
@@ -76,6 +79,8 @@ pub(super) struct CoreAnswer {
     pub(super) group_total: usize,
     /// How the store has done.
     pub(super) store: StoreCounters,
+    /// How the XDMS has done, where there is one.
+    pub(super) xdms: Option<XdmsCounters>,
     /// Session and name of those legs asked for that the core still knows.
     pub(super) owners: HashMap<LegKey, (u64, String)>,
     /// What past MSRP legs have carried.
@@ -231,6 +236,7 @@ fn look_up(shard: &Shard, wanted: &Wanted, now: Time, past: &Past) -> CoreAnswer
         groups: shard.group_views(now).take(wanted.groups).collect(),
         group_total: shard.group_count(),
         store: shard.store_counters(),
+        xdms: shard.xdms_counters(),
         owners: wanted.legs.iter().filter_map(owner).collect(),
         past: past.clone(),
     }

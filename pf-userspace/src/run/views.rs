@@ -178,6 +178,7 @@ impl Views {
             programs: programs.into_iter().map(program).collect(),
             programs_measured: self.settings.measures(),
             store: self.shells.store.is_some().then_some(core.store),
+            xdms: core.xdms,
             guard: self.guard.stats(),
             sip: serde_json::to_value(self.shells.sip.stats()).unwrap_or_default(),
         }

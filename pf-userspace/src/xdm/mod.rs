@@ -22,7 +22,7 @@ use hyper::{
 };
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioTimer},
 };
 use tokio::{
     sync::{Semaphore, mpsc::UnboundedSender},
@@ -40,6 +40,8 @@ const WAITING: usize = 4096;
 const AT_ONCE: usize = 64;
 /// Connections that are kept for the next question.
 const IDLE: usize = 16;
+/// Octets of a response that may be held before they are read: its head has to fit.
+const MAX_HEAD: usize = 32 << 10;
 /// The longest ETag that is kept, in octets.
 const MAX_ETAG: usize = 256;
 /// What the document is (OMA XDM, `application/auth-policy+xml`).
@@ -117,7 +119,11 @@ impl Xdms {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(patience));
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(IDLE)
+            .pool_timer(TokioTimer::new())
+            .http1_max_buf_size(MAX_HEAD)
+            .build(connector);
         Ok(Xdms(Arc::new(Shared {
             client,
             root,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Policy,
-    retrieval::{Copies, Question, Retrieved, XdmsConfig},
+    retrieval::{Copies, Question, Retrieved, XdmsConfig, XdmsCounters},
 };
 use crate::core::{Time, config::User, registry::address_key};
 
@@ -100,6 +100,16 @@ impl PreferenceTable {
     /// The question to send to the XDMS about a user; none where one is on its way.
     pub(crate) fn ask(&mut self, address: &str) -> Option<Question> {
         self.copies.ask(address)
+    }
+
+    /// An answer is not waited for any longer.
+    pub(crate) fn is_late(&mut self) {
+        self.copies.counters.late += 1;
+    }
+
+    /// How the XDMS has done, where there is one.
+    pub fn xdms_counters(&self) -> Option<XdmsCounters> {
+        self.xdms.map(|_| self.copies.counters)
     }
 
     /// Takes an answer of the XDMS in.

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::access_rules::AccessRules;
 use crate::core::Time;
 
@@ -65,6 +67,21 @@ pub enum Found {
     Unchanged,
 }
 
+/// How the XDMS has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XdmsCounters {
+    /// Answers with a document.
+    pub documents: u64,
+    /// Answers that the copy is up to date.
+    pub unchanged: u64,
+    /// Answers that the user has laid down nothing.
+    pub nothing: u64,
+    /// Questions without an answer that can be used.
+    pub failed: u64,
+    /// Records that did not wait for the answer any longer.
+    pub late: u64,
+}
+
 /// Octets of documents that copies are kept of, at most; for a further one the oldest go.
 const MAX_OCTETS: usize = 64 << 20;
 /// What a copy costs beside its document.
@@ -81,6 +98,7 @@ pub(super) struct Copies {
     octets: usize,
     /// Who is being asked for.
     asking: HashSet<String>,
+    pub(super) counters: XdmsCounters,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +123,13 @@ impl Copies {
     /// Takes an answer in.
     pub(super) fn take(&mut self, Retrieved { user, found }: Retrieved) {
         self.asking.remove(&user);
+        let counter = match &found {
+            Found::Document { .. } => &mut self.counters.documents,
+            Found::Failed => &mut self.counters.failed,
+            Found::Nothing => &mut self.counters.nothing,
+            Found::Unchanged => &mut self.counters.unchanged,
+        };
+        *counter += 1;
         match found {
             Found::Document { rules, octets, etag } => self.keep(user, Some(rules), etag, octets),
             Found::Nothing => self.keep(user, None, None, 0),

@@ -123,6 +123,7 @@ impl Session {
     /// The XDMS has been waited for long enough: what is known decides.
     pub(super) fn wishes_due(&mut self, cx: &mut Context<'_>) {
         if self.storing.asked_until().is_some_and(|until| until <= cx.now) {
+            cx.preferences.is_late();
             self.wishes_known(cx);
         }
     }
