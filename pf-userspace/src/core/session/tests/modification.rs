@@ -258,8 +258,8 @@ fn a_device_that_moves_changes_its_own_leg_only() {
 // Rows: MOD-01
 #[test]
 fn a_re_invite_passes_the_checks_of_an_invite_as_they_are_now() {
-    type Change = fn(&mut Policy);
-    let cases: [(Change, &[(&str, &str)], &str); 4] = [
+    type Case = (fn(&mut Policy), &'static [(&'static str, &'static str)], &'static str);
+    let cases: [Case; 4] = [
         (|policy| policy.barred.push("sip:ann@example.org".to_owned()), &[], "127 Service not authorised"),
         // An address that the core has asserted.
         (|policy| policy.barred.push("tel:+1555".to_owned()), &[], "127 Service not authorised"),
@@ -286,7 +286,7 @@ fn a_re_invite_passes_the_checks_of_an_invite_as_they_are_now() {
         change(&mut policy);
         w.shard.reload(policy, Vec::new());
         let mut again = call.a.offer(Method::Invite, &changed());
-        headers.iter().for_each(|(name, value)| again.headers.set(*name, *value));
+        headers.iter().for_each(|(name, value)| again.headers.set(name, *value));
         let tx = w.receive(again);
         let refusal = w.response(tx);
         assert_eq!(refusal.status, 403, "{text}");
