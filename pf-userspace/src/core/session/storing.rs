@@ -223,10 +223,14 @@ impl Session {
         cx.config.store.is_some() && wishes.allow_offline_storage
     }
 
-    /// Is there a record that is still to be completed, so that ending will take some time?
+    /// Is there a record that is still to be completed?
     pub(super) fn has_open_record(&self, cx: &Context<'_>) -> bool {
-        let Storing { begun, asked, recorded, completed, .. } = self.storing;
-        begun && !completed && (recorded || asked.is_some()) && self.is_wanted(cx)
+        self.storing.begun && !self.storing.completed && self.is_recorded(cx)
+    }
+
+    /// May the end of the session order something from the store, so that it will take some time?
+    pub(super) fn may_order_at_its_end(&self, cx: &Context<'_>) -> bool {
+        self.has_open_record(cx) || self.storing.asked.is_some()
     }
 
     /// Orders one object of this session.
