@@ -11,3 +11,4 @@ pub mod msrp;
 pub mod run;
 pub mod sip;
 pub mod store;
+pub mod xdm;

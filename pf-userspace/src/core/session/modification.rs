@@ -2,7 +2,7 @@
 //!
 //! | step | what | where |
 //! |---|---|---|
-//! | 1 | the checks of an INVITE again | [`Session::admit_change`], by `invitation::check` |
+//! | 1 | the checks of an INVITE again | [`Session::admit_change`], by `invitation::check_again` |
 //! | 2 | B2BUA: a re-INVITE of our own | [`Session::change`] |
 //! | 3 | proxy: on, without our Route | `core::proxy` |
 //! | 4 | with IWFs, one after the other | `iwf_change` |
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     RINGING, Session, TRANSACTION, Work,
     context::Context,
-    invitation::check,
+    invitation::check_again,
     iwf_change::Plan,
     leg::{A, Close, LegNo, LegState, OwedAck, Unacked},
     media::read_answer,
@@ -122,7 +122,7 @@ impl Session {
     ) -> Result<Body, Box<Response>> {
         if no == A {
             // The checks of 8.2.2.1 again.
-            check(cx, request, &self.invitation.user, &[])?;
+            check_again(cx, request, &self.invitation.user, &self.invitation.asserted)?;
         }
         // A recipient list is for new sessions only (RFC 5366 section 5). Provisional responses end here.
         let unsupported = unsupported(request);
