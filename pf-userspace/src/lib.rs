@@ -9,5 +9,6 @@ pub mod core;
 pub mod fastpath;
 pub mod msrp;
 pub mod run;
+mod seldom;
 pub mod sip;
 pub mod store;

@@ -8,7 +8,7 @@ use crate::{
     core::{
         event::{LegCounters, LegDown, LegKey, LegRole, StreamKey},
         media::{KernelCounters, LegPath},
-        store::StoreCounters,
+        store::{RecordingCounters, StoreCounters},
         view::{DeviceView, GroupView, SessionView},
     },
     fastpath::{Attached, Dump, MapInfo, SourceRow, TableName},
@@ -294,6 +294,9 @@ pub struct LegRow {
     /// How the kernel carries it, where there is an in-kernel path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<LegPath>,
+    /// Is what is said on its stream recorded? How many of its peer's messages were, its counters say.
+    #[serde(default)]
+    pub recorded: bool,
 }
 
 /// Counters of the process.
@@ -321,6 +324,9 @@ pub struct Stats {
     /// Orders to the store, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreCounters>,
+    /// The messages of recorded sessions, where there is a store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingCounters>,
     /// The guard of the MSRP ports, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardStats>,

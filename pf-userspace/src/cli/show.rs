@@ -20,7 +20,7 @@ use crate::{
     core::{
         event::{LegCounters, LegRole},
         media::LegPath,
-        store::StoreCounters,
+        store::{RecordingCounters, StoreCounters},
         view::{DeviceView, GroupView, SessionView},
     },
     store::Row,
@@ -111,14 +111,27 @@ fn role(role: LegRole) -> String {
 }
 
 fn sessions_table(sessions: &[SessionView]) -> String {
-    let titles =
-        ["SESSION", "MODE", "STATE", ">AGE", "FROM", "TO", "LEG", "NAME", "LEG STATE", ">IN", ">OUT"];
+    let titles = [
+        "SESSION",
+        "MODE",
+        "STATE",
+        "RECORDED",
+        ">AGE",
+        "FROM",
+        "TO",
+        "LEG",
+        "NAME",
+        "LEG STATE",
+        ">IN",
+        ">OUT",
+    ];
     let mut table = Table::new(&titles);
     for session in sessions {
         let head = [
             session.id.to_string(),
             word(&session.mode),
             session.state.clone(),
+            recorded(session),
             duration(session.age_seconds),
             session.originator.clone(),
             session.destination.clone(),
@@ -138,6 +151,12 @@ fn sessions_table(sessions: &[SessionView]) -> String {
         }
     }
     table.text()
+}
+
+/// How many of its messages are recorded, where they are.
+fn recorded(session: &SessionView) -> String {
+    let messages = session.legs.iter().map(|leg| leg.counters.recorded).sum::<u64>();
+    if session.recorded || messages > 0 { messages.to_string() } else { String::new() }
 }
 
 fn groups_table(groups: &[GroupView]) -> String {
@@ -278,6 +297,25 @@ fn stats_table(stats: &Stats) -> String {
         row("store refused", refused.to_string());
         row("store late", late.to_string());
     }
+    if let Some(recording) = stats.recording {
+        let RecordingCounters {
+            messages,
+            octets,
+            waiting_octets,
+            holding,
+            held,
+            abandoned,
+            incomplete,
+            lost,
+        } = recording;
+        row("recorded messages", messages.to_string());
+        row("recorded octets", octets.to_string());
+        row("recorded octets that wait", waiting_octets.to_string());
+        row("recording held up", format!("{held} times{}", if holding { ", now as well" } else { "" }));
+        row("recording abandoned", abandoned.to_string());
+        row("recording incomplete", incomplete.to_string());
+        row("recording lost", lost.to_string());
+    }
     for (name, value) in stats.guard.iter().flat_map(maps::guard_rows) {
         row(&name, value);
     }
@@ -333,7 +371,7 @@ fn program_rows(stats: &Stats) -> Vec<(String, String)> {
     rows
 }
 
-fn media_rows(media: &LegCounters) -> [(&'static str, u64); 10] {
+fn media_rows(media: &LegCounters) -> [(&'static str, u64); 11] {
     [
         ("SENDs in", media.sends_in),
         ("SENDs out", media.sends_out),
@@ -345,6 +383,7 @@ fn media_rows(media: &LegCounters) -> [(&'static str, u64); 10] {
         ("REPORTs", media.reports),
         ("not acceptable", media.unacceptable),
         ("missed", media.missed),
+        ("recorded", media.recorded),
     ]
 }
 
@@ -381,6 +420,7 @@ mod tests {
             contribution_id: None,
             age_seconds: 75,
             state: "established".to_owned(),
+            recorded: false,
             legs: vec![leg(LegRole::Originator, "Phone"), leg(LegRole::Far, "far end")],
         };
         let text = text(&Answer::Sessions { total: 1, sessions: vec![session] });

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use pf_common::msrp::Ident;
 
-use super::{ConnId, LegId, Why, intercept::Taken, late::Kept, live::Live, outbox::Outbox};
+use super::{ConnId, LegId, Why, intercept::Taken, late::Kept, live::Live, outbox::Outbox, record::Chunk};
 use crate::core::time::Time;
 
 /// One connection.
@@ -101,6 +101,8 @@ pub(super) struct Frame {
     pub(super) kept: Option<Box<Kept>>,
     /// It is taken in for a client that is lost.
     pub(super) taken: Option<Box<Taken>>,
+    /// It is recorded.
+    pub(super) recorded: Option<Box<Chunk>>,
 }
 
 impl Default for Frame {
@@ -121,6 +123,7 @@ impl Default for Frame {
             answered: false,
             kept: None,
             taken: None,
+            recorded: None,
         }
     }
 }

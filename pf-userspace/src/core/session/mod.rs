@@ -48,6 +48,7 @@ mod options;
 mod participants;
 mod passing;
 mod provisional;
+mod recording;
 mod rejoin;
 mod routing;
 mod service;
@@ -291,6 +292,7 @@ impl Session {
             contribution_id: self.invitation.headers.get("Contribution-ID").map(str::to_owned),
             age_seconds: now.saturating_since(self.started).as_secs(),
             state: state.to_owned(),
+            recorded: self.records_messages(),
             legs: self.legs.iter().map(Leg::view).collect(),
         }
     }

@@ -64,6 +64,10 @@ impl Switch {
             leg.counters.octets_in += carried.octets.len() as u64;
             leg.kernel.sends_in += 1;
         }
+        // Behind the body: CRLF and the end-line.
+        let end =
+            carried.octets.len().saturating_sub(2 + DASHES.len() + head.transaction.as_bytes().len() + 3);
+        self.record_carried(now, carried.leg, head, carried.octets.get(head.len..end).unwrap_or(&[]));
         let rest = carried.octets.len().saturating_sub(head.fields - head.start_line);
         for (place, to) in carried.targets.iter().enumerate() {
             let primary = place == 0;

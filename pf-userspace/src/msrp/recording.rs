@@ -1,0 +1,31 @@
+//! What a worker's turn has recorded goes to the store, all at once; and what the store cannot follow is held up.
+
+use super::worker::Worker;
+
+impl Worker {
+    /// Hands over what was recorded.
+    pub(super) fn flush_recorded(&mut self) {
+        let recorded = self.switch.take_recorded();
+        if let (Some(recorder), false) = (&self.recorder, recorded.is_empty()) {
+            recorder.record(self.start, recorded);
+        }
+    }
+
+    /// The end of a turn: hands over, and holds sources up or lets them go on.
+    pub(super) fn record(&mut self) {
+        self.flush_recorded();
+        let Some(recorder) = &mut self.recorder else { return };
+        let (full, begins) = recorder.is_full();
+        if begins && let Some(count) = self.held_up.count(std::time::Instant::now()) {
+            tracing::warn!(count, "the store cannot follow what is recorded: recorded sessions wait for it");
+        }
+        if !self.switch.hold_recorded(full) {
+            return;
+        }
+        if let Some(splice) = &mut self.splice {
+            for conn in self.switch.recorded_conns() {
+                splice.store_changed(self.now, &mut self.switch, conn);
+            }
+        }
+    }
+}
