@@ -10,6 +10,9 @@ mod assembly;
 mod chunk;
 mod hold;
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use pf_common::msrp::Flag;
