@@ -11,7 +11,9 @@ use crate::{
 };
 
 /// A chat at a moderate rate.
-const PACED: Mode = Mode { connections: 64, depth: 1, per_second: 3000 };
+const PACED: Mode = Mode { connections: 64, depth: 1, per_second: 3000, generators: 1 };
+/// All that the machine can do.
+const BOTH: Mode = Mode { connections: 64, depth: 1, per_second: 0, generators: 2 };
 
 /// Runs the matrix in namespaces; an error if any message was lost, changed or refused.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -27,7 +29,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         name: "fastpath",
         bodies: [&[100, 1_024], &[100, 1_024, 10_240]],
         fanouts: [&[1, 4], &[1, 4, 8]],
-        modes: [&const { [mode(16, 1)] }, &const { [mode(64, 1), PACED, mode(8, 16)] }],
+        modes: [&const { [mode(16, 1)] }, &const { [mode(64, 1), BOTH, PACED, mode(8, 16)] }],
         floor: true,
     };
     relay::matrix(options, all, &plan)

@@ -10,8 +10,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     contender::Contender as _,
+    crew::Crew,
     ground,
-    load::{Load, Run},
+    load::Run,
     pf::{self, Pf},
 };
 
@@ -47,7 +48,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let pf = Pf { name: "pf", binary: pf::binary(options.pf.as_deref()), fast_path: "required" };
     let started = pf.start(options.sessions, options.legs, &options.out.join("run"))?;
     let hits = started.hits.context("no counters")?;
-    let mut load = Load::new(started.lanes)?;
+    let mut crew = Crew::new(started.lanes, 1)?;
     let window = Duration::from_secs(2);
     let run = Run {
         lanes: options.sessions,
@@ -59,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let (begin, mut messages) = (Instant::now(), 0);
     while messages < options.messages {
-        messages += load.run(&run, &started.pids)?.transactions;
+        messages += crew.run(&run, &started.pids)?.transactions;
     }
     let [kernel, user] = hits()?;
     // What was on its way when a window ended came, too.

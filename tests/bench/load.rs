@@ -1,4 +1,4 @@
-//! The load: one thread drives the senders and checks everything that reaches the sinks.
+//! A load: one thread drives the senders and checks everything that reaches the sinks.
 //!
 //! A lane is one session: a sender and its sinks. Sink 0 is the far end, the others are the user's devices. A
 //! transaction is complete when its 200 is back at the sender **and** the whole SEND was checked at sink 0 (for a relay
@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     frame::{self, Frame, Kind},
     link::{Fill, Link},
-    measure::{self, Histogram},
+    measure::Histogram,
     message::Template,
 };
 
@@ -63,30 +63,27 @@ pub(crate) struct Run {
     pub(crate) window: Duration,
 }
 
-/// What a run measured.
-#[derive(Clone, Debug, serde::Serialize)]
-pub(crate) struct Sample {
-    /// Complete transactions in the window.
+/// What a load counted.
+pub(crate) struct Counted {
+    /// Complete transactions.
     pub(crate) transactions: u64,
-    /// Transactions per second.
-    pub(crate) rate: f64,
-    /// CPU of the contender's processes per transaction, in microseconds.
-    pub(crate) relay_us: f64,
-    /// CPU of contender, load generator and softirq threads per transaction, in microseconds.
-    pub(crate) total_us: f64,
-    /// SEND written until the transaction is complete, in microseconds.
-    pub(crate) p50_us: f64,
-    /// The same, 99 of 100.
-    pub(crate) p99_us: f64,
-    /// SEND written until checked at sink 0, in microseconds.
-    pub(crate) one_way_p50_us: f64,
-    /// Share of the machine's CPU that others used in the window, in percent.
-    pub(crate) foreign_percent: f64,
-    /// Share of the machine's CPU that contender and generator used, in percent.
-    pub(crate) busy_percent: f64,
-    /// SENDs of the run, warm-up included, that never left the kernel, in percent, where the contender tells.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) in_kernel_percent: Option<f64>,
+    /// SEND written until the transaction is complete.
+    pub(crate) complete: Histogram,
+    /// SEND written until checked at sink 0.
+    pub(crate) one_way: Histogram,
+}
+
+impl Counted {
+    pub(crate) fn new() -> Counted {
+        Counted { transactions: 0, complete: Histogram::new(), one_way: Histogram::new() }
+    }
+
+    /// Adds what another load counted.
+    pub(crate) fn add(&mut self, other: &Counted) {
+        self.transactions += other.transactions;
+        self.complete.merge(&other.complete);
+        self.one_way.merge(&other.one_way);
+    }
 }
 
 struct InFlight {
@@ -138,9 +135,8 @@ pub(crate) struct Load {
     sending: bool,
     active: usize,
     body: Vec<u8>,
-    transactions: u64,
-    complete: Histogram,
-    one_way: Histogram,
+    counted: Counted,
+    events: Events,
     /// Where the load has a rate: its clock, and the lane whose turn is next.
     clock: Option<Clock>,
     turn: usize,
@@ -162,9 +158,8 @@ impl Load {
             sending: false,
             active: 0,
             body: Vec::new(),
-            transactions: 0,
-            complete: Histogram::new(),
-            one_way: Histogram::new(),
+            counted: Counted::new(),
+            events: Events::with_capacity(256),
             clock: None,
             turn: 0,
         };
@@ -199,8 +194,8 @@ impl Load {
         Ok(at)
     }
 
-    /// Runs the load once. After an error the sessions are of no more use.
-    pub(crate) fn run(&mut self, run: &Run, relay: &[u32]) -> Result<Sample> {
+    /// Sends the first messages of a run.
+    pub(crate) fn begin(&mut self, run: &Run) -> Result<()> {
         ensure!(run.lanes <= self.senders.len(), "only {} lanes are set up", self.senders.len());
         self.depth = run.depth;
         self.active = run.lanes;
@@ -217,57 +212,39 @@ impl Load {
             self.top_up(lane);
             self.links[self.senders[lane].own_link].flush().context("sending")?;
         }
-        let mut events = Events::with_capacity(256);
-        self.until(&mut events, Instant::now() + run.warm_up)?;
-
-        let softirq = measure::softirq_threads();
-        let me = [std::process::id()];
-        let cpu = || [measure::run_time(relay), measure::run_time(&me), measure::run_time(&softirq)];
-        (self.transactions, _) = (0, self.complete.clear());
-        self.one_way.clear();
-        let (ticks, cpu_before, begin) = (measure::machine_ticks(), cpu(), Instant::now());
-        self.until(&mut events, begin + run.window)?;
-        let (elapsed, cpu_after, ticks_after) = (begin.elapsed(), cpu(), measure::machine_ticks());
-        let transactions = self.transactions;
-
-        self.sending = false;
-        self.drain(&mut events)?;
-        ensure!(transactions > 0, "no transaction completed in {:?}", run.window);
-        let spent: Vec<f64> = (0..3).map(|at| cpu_after[at].saturating_sub(cpu_before[at]) as f64).collect();
-        let cores = measure::processors() as f64;
-        let busy = 100.0 * spent.iter().sum::<f64>() / (elapsed.as_nanos() as f64 * cores);
-        let machine = 100.0 * (ticks_after.0 - ticks.0) as f64 / (ticks_after.1 - ticks.1).max(1) as f64;
-        Ok(Sample {
-            transactions,
-            rate: transactions as f64 / elapsed.as_secs_f64(),
-            relay_us: spent[0] / 1000.0 / transactions as f64,
-            total_us: spent.iter().sum::<f64>() / 1000.0 / transactions as f64,
-            p50_us: self.complete.quantile_us(0.50),
-            p99_us: self.complete.quantile_us(0.99),
-            one_way_p50_us: self.one_way.quantile_us(0.50),
-            foreign_percent: (machine - busy).max(0.0),
-            busy_percent: busy,
-            in_kernel_percent: None,
-        })
+        Ok(())
     }
 
-    fn until(&mut self, events: &mut Events, end: Instant) -> Result<()> {
+    /// Forgets what was counted so far.
+    pub(crate) fn clear(&mut self) {
+        self.counted = Counted::new();
+    }
+
+    /// Goes on for so long.
+    pub(crate) fn go_on(&mut self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
         loop {
             let now = Instant::now();
             if now >= end {
                 return Ok(());
             }
-            self.turn(events, end - now)?;
+            self.turn(end - now)?;
         }
     }
 
-    /// Waits until every transaction is complete and every device has every message.
-    fn drain(&mut self, events: &mut Events) -> Result<()> {
+    /// What was counted since [`Load::clear`].
+    pub(crate) fn counted(&mut self) -> Counted {
+        std::mem::replace(&mut self.counted, Counted::new())
+    }
+
+    /// Sends no more, and waits until every transaction is complete and every device has every message.
+    pub(crate) fn drain(&mut self) -> Result<()> {
+        self.sending = false;
         let end = Instant::now() + DRAIN;
         while let Some(missing) = self.missing() {
             let now = Instant::now();
             ensure!(now < end, "after {DRAIN:?} {missing}");
-            self.turn(events, (end - now).min(Duration::from_millis(50)))?;
+            self.turn((end - now).min(Duration::from_millis(50)))?;
         }
         Ok(())
     }
@@ -284,23 +261,28 @@ impl Load {
         (lost > 0).then(|| format!("{lost} copies are missing at the devices"))
     }
 
-    fn turn(&mut self, events: &mut Events, wait: Duration) -> Result<()> {
-        match self.poll.poll(events, Some(wait)) {
+    fn turn(&mut self, wait: Duration) -> Result<()> {
+        match self.poll.poll(&mut self.events, Some(wait)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        for event in events.iter() {
+        // Taken out while they are worked through.
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let done = events.iter().try_for_each(|event| {
             let at = event.token().0;
             if event.token() == CLOCK {
-                self.strike()?;
+                self.strike()
             } else if event.is_readable() || event.is_read_closed() {
-                self.read(at)?;
+                self.read(at)
             } else if event.is_writable() {
-                self.links[at].flush().context("sending")?;
+                self.links[at].flush().context("sending")
+            } else {
+                Ok(())
             }
-        }
-        Ok(())
+        });
+        self.events = events;
+        done
     }
 
     fn read(&mut self, at: usize) -> Result<()> {
@@ -366,7 +348,7 @@ impl Load {
                         seq.checked_sub(sender.first).and_then(|n| sender.flying.get_mut(n as usize));
                     let flying = flying.context("a message came that was not sent")?;
                     flying.delivered = true;
-                    self.one_way.add(now - flying.sent);
+                    self.counted.one_way.add(now - flying.sent);
                     touched = true;
                     self.settle(lane, now);
                 }
@@ -385,8 +367,8 @@ impl Load {
     fn settle(&mut self, lane: usize, now: Instant) {
         let sender = &mut self.senders[lane];
         while let Some(InFlight { sent, answered: true, delivered: true }) = sender.flying.front() {
-            self.complete.add(now - *sent);
-            self.transactions += 1;
+            self.counted.complete.add(now - *sent);
+            self.counted.transactions += 1;
             sender.flying.pop_front();
             sender.first += 1;
         }

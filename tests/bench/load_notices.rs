@@ -7,8 +7,11 @@ use std::{
     time::Duration,
 };
 
-use super::{End, Lane, Load, Run, Sample};
-use crate::frame;
+use super::{End, Lane, Run};
+use crate::{
+    crew::{Crew, Sample},
+    frame,
+};
 
 const URI: &str = "msrp://127.0.0.1:9/sink;tcp";
 const SENDER: &str = "msrp://127.0.0.1:9/sender;tcp";
@@ -46,9 +49,9 @@ fn run(send: fn(&mut Vec<u8>), answer: fn(&mut Vec<u8>)) -> anyhow::Result<Sampl
     carry(far, near, answer);
     let sender = End { stream: sender, to_path: URI.into(), own: SENDER.into() };
     let sinks = vec![End { stream: sink, to_path: SENDER.into(), own: URI.into() }];
-    let mut load = Load::new(vec![Lane { sender, sinks }])?;
+    let mut crew = Crew::new(vec![Lane { sender, sinks }], 1)?;
     let (warm_up, window) = (Duration::ZERO, Duration::from_millis(200));
-    load.run(&Run { lanes: 1, depth: 4, per_second: 0, body: 100, warm_up, window }, &[])
+    crew.run(&Run { lanes: 1, depth: 4, per_second: 0, body: 100, warm_up, window }, &[])
 }
 
 fn as_it_is(_: &mut Vec<u8>) {}

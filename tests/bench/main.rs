@@ -7,6 +7,7 @@
 mod calls;
 mod clock;
 mod contender;
+mod crew;
 mod fastpath;
 mod fastpath_million;
 mod fastpath_soak;

@@ -54,14 +54,7 @@ pub(crate) fn processors() -> usize {
 
 /// Lets every thread of `pids` run on processor `cpu` only, or on all of them.
 pub(crate) fn place(pids: &[u32], cpu: Option<usize>) {
-    // SAFETY: `cpu_set_t` is plain bits, all zero is the empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    for at in 0..libc::CPU_SETSIZE as usize {
-        if cpu.is_none_or(|cpu| cpu == at) {
-            // SAFETY: `set` lives through the call and `at` is below its size.
-            unsafe { libc::CPU_SET(at, &mut set) };
-        }
-    }
+    let set = set_of(cpu);
     for task in
         pids.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten())
     {
@@ -70,6 +63,25 @@ pub(crate) fn place(pids: &[u32], cpu: Option<usize>) {
             unsafe { libc::sched_setaffinity(task, size_of::<libc::cpu_set_t>(), &set) };
         }
     }
+}
+
+/// Lets the thread that calls run on processor `cpu` only.
+pub(crate) fn stay_on(cpu: usize) {
+    // SAFETY: the set lives through the call; 0 is the thread that calls.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set_of(Some(cpu))) };
+}
+
+/// This processor, or all.
+fn set_of(cpu: Option<usize>) -> libc::cpu_set_t {
+    // SAFETY: `cpu_set_t` is plain bits, all zero is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for at in 0..libc::CPU_SETSIZE as usize {
+        if cpu.is_none_or(|cpu| cpu == at) {
+            // SAFETY: `set` lives through the call and `at` is below its size.
+            unsafe { libc::CPU_SET(at, &mut set) };
+        }
+    }
+    set
 }
 
 /// Kernel threads that do network work outside the processes.
@@ -137,14 +149,14 @@ impl Histogram {
         self.count += 1;
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.buckets.fill(0);
-        self.count = 0;
-    }
-
     fn index(ns: u64) -> usize {
         let bits = 64 - ns.leading_zeros() as usize;
         if bits <= 6 { ns as usize } else { ((bits - 6) << 6) + ((ns >> (bits - 7)) as usize & 63) }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Histogram) {
+        self.buckets.iter_mut().zip(&other.buckets).for_each(|(mine, other)| *mine += other);
+        self.count += other.count;
     }
 
     /// Lower edge of the bucket that holds the share `q` of the latencies, in microseconds; 0 when empty.

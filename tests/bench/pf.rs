@@ -135,6 +135,9 @@ impl Contender for Pf {
         for device in 0..fanout {
             network.register(0, device)?;
         }
+        // The devices are known: they have been in a session before.
+        let first = network.invite(0, fanout - 1)?;
+        network.end(&first)?;
         let lanes = (0..lanes).map(|_| network.session(0, fanout - 1)).collect::<Result<_>>()?;
         let pids = running.process.pids();
         let (binary, socket) = (self.binary.clone(), dir.join(self.name).join("pf.sock"));

@@ -1,7 +1,7 @@
 //! `pf-bench relay`: all contenders over the same load, in interleaved rounds.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     io::Write,
     path::PathBuf,
     time::{Duration, Instant},
@@ -12,9 +12,10 @@ use serde::Serialize;
 
 use crate::{
     contender::{Contender, Direct, Haproxy, Hits, Minimal},
+    crew::{Crew, Sample},
     ground,
     kamailio::Kamailio,
-    load::{Load, Run, Sample},
+    load::Run,
     measure,
     pf::{self, Pf},
     report,
@@ -35,7 +36,8 @@ pub(crate) struct Options {
     /// Legs that each SEND is copied to: the far end and the devices
     #[arg(long, value_delimiter = ',')]
     fanouts: Vec<usize>,
-    /// Connections x SENDs outstanding on each, as 1x1,64x1,8x4; or connections at messages per second, as 64@3000
+    /// Connections x SENDs outstanding on each, as 1x1,64x1,8x4; or connections at messages per second, as 64@3000; with
+    /// /2 from two generators, one on each processor: 64x1/2
     #[arg(long, value_delimiter = ',')]
     modes: Vec<Mode>,
     /// Interleaved rounds
@@ -81,6 +83,7 @@ impl Placement {
     pub(crate) fn of(self, mode: Mode) -> [Option<usize>; 2] {
         let second = usize::from(measure::processors() > 1);
         match self {
+            _ if mode.generators > 1 => [None, None],
             Placement::Auto if mode.connections * mode.depth == 1 => [Some(0), Some(0)],
             Placement::Auto | Placement::Apart => [Some(0), Some(second)],
             Placement::Free => [None, None],
@@ -98,13 +101,20 @@ pub(crate) struct Mode {
     pub(crate) depth: usize,
     /// SENDs per second over all of them; 0: as fast as it goes.
     pub(crate) per_second: u32,
+    /// Load generators: one, whose processor the contender may or may not share, or one on each processor, and the
+    /// contender wherever the scheduler puts it: then msgs/s are what the whole machine can do.
+    pub(crate) generators: usize,
 }
 
 impl std::fmt::Display for Mode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.per_second {
-            0 => write!(f, "{} connection(s) x {} in flight", self.connections, self.depth),
-            rate => write!(f, "{} connection(s), {rate} messages/s", self.connections),
+            0 => write!(f, "{} connection(s) x {} in flight", self.connections, self.depth)?,
+            rate => write!(f, "{} connection(s), {rate} messages/s", self.connections)?,
+        }
+        match self.generators {
+            1 => Ok(()),
+            count => write!(f, ", {count} generators"),
         }
     }
 }
@@ -112,14 +122,19 @@ impl std::fmt::Display for Mode {
 impl std::str::FromStr for Mode {
     type Err = String;
     fn from_str(text: &str) -> Result<Mode, String> {
-        let wrong = || "write it like 8x4, or 64@3000 for 3000 messages a second".to_owned();
+        let wrong =
+            || "write it like 8x4, 64@3000 for 3000 messages a second, 64x1/2 for two generators".to_owned();
         let number = |text: &str| text.parse().ok().filter(|n| *n > 0).ok_or_else(wrong);
+        let (text, generators) = match text.split_once('/') {
+            Some((text, count)) => (text, number(count)?),
+            None => (text, 1),
+        };
         if let Some((connections, rate)) = text.split_once('@') {
             let per_second = u32::try_from(number(rate)?).map_err(|_| wrong())?;
-            return Ok(Mode { connections: number(connections)?, depth: 1, per_second });
+            return Ok(Mode { connections: number(connections)?, depth: 1, per_second, generators });
         }
         let (connections, depth) = text.split_once('x').ok_or_else(wrong)?;
-        Ok(Mode { connections: number(connections)?, depth: number(depth)?, per_second: 0 })
+        Ok(Mode { connections: number(connections)?, depth: number(depth)?, per_second: 0, generators })
     }
 }
 
@@ -167,7 +182,7 @@ pub(crate) struct Settings {
 
 /// A contender that is running.
 struct Active {
-    load: Load,
+    crew: Crew,
     pids: Vec<u32>,
     hits: Option<Hits>,
     _keep: Vec<Box<dyn std::any::Any>>,
@@ -194,7 +209,7 @@ pub(crate) struct Plan {
 
 /// A closed loop.
 pub(crate) const fn mode(connections: usize, depth: usize) -> Mode {
-    Mode { connections, depth, per_second: 0 }
+    Mode { connections, depth, per_second: 0, generators: 1 }
 }
 
 /// Relays over loopback; an error if any message was lost, changed or refused.
@@ -270,7 +285,7 @@ pub(crate) fn matrix(options: &Options, mut all: Vec<Box<dyn Contender>>, plan: 
     for fanout in fanouts {
         let contenders: Vec<&dyn Contender> =
             all.iter().map(|one| one.as_ref()).filter(|one| fanout == 1 || one.fans_out()).collect();
-        let mut active: BTreeMap<&str, Active> = BTreeMap::new();
+        let mut active: BTreeMap<(&str, usize), Active> = BTreeMap::new();
         for round in 0..rounds {
             for mode in &modes {
                 for body in &bodies {
@@ -280,10 +295,9 @@ pub(crate) fn matrix(options: &Options, mut all: Vec<Box<dyn Contender>>, plan: 
                         if *body > contender.largest_body() {
                             continue;
                         }
-                        let Mode { connections: lanes, depth, per_second } = *mode;
+                        let Mode { connections: lanes, depth, per_second, .. } = *mode;
                         let run = Run { lanes, depth, per_second, body: *body, warm_up, window };
-                        let lanes = most;
-                        let result = measure_one(contender, &mut active, lanes, fanout, &run, options);
+                        let result = measure_one(contender, &mut active, most, &case, &run, options);
                         let (sample, error) = match result {
                             Ok(sample) => (Some(sample), None),
                             Err(error) => (None, Some(format!("{error:#}"))),
@@ -308,28 +322,29 @@ pub(crate) fn matrix(options: &Options, mut all: Vec<Box<dyn Contender>>, plan: 
 /// One measurement; starts the contender if it does not run. After an error it is ended.
 fn measure_one<'a>(
     contender: &'a dyn Contender,
-    active: &mut BTreeMap<&'a str, Active>,
+    active: &mut BTreeMap<(&'a str, usize), Active>,
     lanes: usize,
-    fanout: usize,
+    Case { fanout, mode, .. }: &Case,
     run: &Run,
     options: &Options,
 ) -> Result<Sample> {
     let name = contender.name();
-    if !active.contains_key(name) {
+    let key = (name, mode.generators);
+    if let Entry::Vacant(place) = active.entry(key) {
         let begin = Instant::now();
-        let started = contender.start(lanes, fanout, &options.out.join("run"))?;
-        let load = Load::new(started.lanes)?;
-        active.insert(name, Active { load, pids: started.pids, hits: started.hits, _keep: started.keep });
+        let run = options.out.join("run").join(mode.generators.to_string());
+        let started = contender.start(lanes, *fanout, &run)?;
+        let crew = Crew::new(started.lanes, mode.generators)?;
+        place.insert(Active { crew, pids: started.pids, hits: started.hits, _keep: started.keep });
         eprintln!("{name}: {lanes} sessions x {fanout} in {:.1} s", begin.elapsed().as_secs_f64());
     }
-    let Some(running) = active.get_mut(name) else { bail!("not started") };
-    let mode = Mode { connections: run.lanes, depth: run.depth, per_second: run.per_second };
-    let (me, [generator, contender]) = ([std::process::id()], options.placement.of(mode));
+    let Some(running) = active.get_mut(&key) else { bail!("not started") };
+    let (me, [generator, contender]) = ([std::process::id()], options.placement.of(*mode));
     measure::place(&me, generator);
     measure::place(&running.pids, contender);
     ground::steer(generator, contender)?;
     let before = contender_hits(name, &running.hits);
-    let mut result = running.load.run(run, &running.pids);
+    let mut result = running.crew.run(run, &running.pids);
     if let (Ok(sample), Some(before), Some(after)) =
         (&mut result, before, contender_hits(name, &running.hits))
     {
@@ -339,7 +354,7 @@ fn measure_one<'a>(
     measure::place(&me, None);
     measure::place(&running.pids, None);
     if result.is_err() {
-        active.remove(name);
+        active.remove(&key);
     }
     result
 }

@@ -6,8 +6,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::{
+    crew::Sample,
     ground,
-    load::Sample,
     measure::{median, range},
     plot,
     relay::{Case, Placement, Record, Settings},

@@ -10,7 +10,8 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::{
-    load::{Load, Run},
+    crew::Crew,
+    load::Run,
     measure,
     pf::{self, Setting},
     sip_client::Network,
@@ -54,7 +55,7 @@ struct Outcome {
     set_up_per_second: f64,
     /// CPU of pf per session set up, its legs included, in microseconds.
     set_up_us: f64,
-    messages: crate::load::Sample,
+    messages: crate::crew::Sample,
 }
 
 /// Registers, sets up and sends; an error if a session or message failed.
@@ -86,11 +87,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let lanes = (0..sessions).map(|user| network.session(user, devices)).collect::<Result<Vec<_>>>()?;
     let (took, cpu) = (begin.elapsed().as_secs_f64(), measure::run_time(&pids).saturating_sub(cpu));
     let live = measure::resident_kib(&pids);
-    let mut load = Load::new(lanes)?;
+    let mut crew = Crew::new(lanes, 1)?;
     let (warm_up, window) =
         (Duration::from_millis(500), Duration::from_secs(if options.quick { 1 } else { 5 }));
     let run = Run { lanes: sessions, depth: 1, per_second: 0, body: options.body, warm_up, window };
-    let messages = load.run(&run, &pids)?;
+    let messages = crew.run(&run, &pids)?;
     let after = measure::resident_kib(&pids);
     let outcome = Outcome {
         sessions,

@@ -2,11 +2,7 @@
 //! peers. All the same every peer sees the end of its connection at once, whole messages before it, and a new process
 //! finds nothing of the old one in its way.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::{
@@ -15,7 +11,7 @@ use lab::{
     wait::{SOON, until},
 };
 
-use crate::fast::{diagnosis, fast, open_minded, shares};
+use crate::fast::{PAUSE, diagnosis, fast, open_minded, rounds, shares};
 
 fn hello(number: usize) -> Outgoing {
     let text = format!("message {number} {}", "x".repeat(number * 53 % 700));
@@ -25,7 +21,7 @@ fn hello(number: usize) -> Outgoing {
 /// The originator talks until most of it stays in the kernel.
 async fn in_the_kernel(scene: &Scene, a: &Call) -> Result<Vec<Outgoing>> {
     let mut sent = Vec::new();
-    for _ in 0..20 {
+    for _ in rounds() {
         let (before, _) = shares(scene)?;
         for _ in 0..40 {
             let message = hello(sent.len());
@@ -35,6 +31,7 @@ async fn in_the_kernel(scene: &Scene, a: &Call) -> Result<Vec<Outgoing>> {
         if shares(scene)?.0 - before >= 32 {
             return Ok(sent);
         }
+        tokio::time::sleep(PAUSE).await;
     }
     anyhow::bail!("not in the kernel\n{}", diagnosis(scene))
 }
@@ -92,7 +89,7 @@ async fn killed(talking: bool) -> Result<()> {
         let count = heard(call, &sent).await?;
         ensure!(count >= acknowledged || talking, "{}: {count} of {acknowledged}", call.party.name);
     }
-    ensure!(killed.elapsed() < Duration::from_secs(2), "noticed after {:?}", killed.elapsed());
+    ensure!(killed.elapsed() < SOON / 2, "noticed after {:?}", killed.elapsed());
     // The new one does not wait for what is left of the old one.
     scene.pf.restart().context("starting anew")?;
     for device in &mut scene.devices {

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -42,6 +43,18 @@ pub(crate) async fn fast_on(network: Network, options: SceneOptions) -> Result<O
 pub(crate) fn open_minded() -> SdpOptions {
     SdpOptions { accept_wrapped_types: "*".to_owned(), ..SdpOptions::setup("passive") }
 }
+
+/// Rounds of talk until enough of one was the kernel's: what left the fast path is tried again after up to two seconds, and
+/// the machine may be busy.
+pub(crate) fn rounds() -> impl Iterator<Item = usize> {
+    let begin = Instant::now();
+    (0..).take_while(move |_| begin.elapsed() < ENOUGH)
+}
+
+/// After that it is a fault.
+const ENOUGH: Duration = Duration::from_secs(30);
+/// Between two rounds.
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// SENDs that the kernel carried, and that userspace carried.
 pub(crate) fn shares(scene: &Scene) -> Result<(u64, u64)> {

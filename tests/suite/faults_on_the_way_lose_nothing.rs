@@ -11,7 +11,7 @@ use lab::{
     path::{Counts, Faults, Way},
 };
 
-use crate::fast::{Hogs, diagnosis, fast_on, left, leg, open_minded, shares};
+use crate::fast::{Hogs, PAUSE, diagnosis, fast_on, left, leg, open_minded, rounds, shares};
 
 /// Losses are repaired by timers of a fifth of a second and more, each time doubled.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -107,8 +107,8 @@ impl Chat {
 
     /// Talks, and demands that most of it stays in the kernel.
     async fn talks_in_the_kernel(&mut self) -> Result<()> {
-        // What userspace has in hand goes first, and what has failed is tried again after a while.
-        for _ in 0..20 {
+        // What userspace has in hand goes first.
+        for _ in rounds() {
             self.talks_in(10, 1).await?;
             let (before, passed_before) = shares(&self.scene)?;
             self.talks_in(40, 1).await?;
@@ -117,7 +117,7 @@ impl Chat {
             if kernel * 10 > (kernel + passed) * 7 {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(PAUSE).await;
         }
         anyhow::bail!("not taken back: {}", diagnosis(&self.scene))
     }
@@ -163,7 +163,7 @@ struct Trouble {
 }
 
 /// So often at most, to see a fault that dice decide on.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 60;
 
 const FOUR_LEGS: &[&str] = &["UE-A", "UE-B", "UE-C", "UE-D"];
 const THREE_LEGS: &[&str] = &["UE-A", "UE-B", "UE-C"];

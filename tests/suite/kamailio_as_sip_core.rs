@@ -1,7 +1,7 @@
 //! Kamailio as the SIP core between `pf` and the far end. `pf`'s INVITE is longer than 1300 octets and so comes over TCP
 //! (RFC 3261 section 18.1.1); the far end is on UDP: Kamailio record-routes twice, once per transport.
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 use lab::{
@@ -103,7 +103,7 @@ async fn what_the_far_end_sends_comes_through_the_core_to_pf() -> Result<()> {
     near?;
     let far = far?;
     ensure!(far.code() == 200, "the BYE was answered {}\n{}", far.code(), s.pf.log());
-    s.kamailio.says("lab: BYE along the route set", Duration::from_secs(2)).await?;
+    s.kamailio.says("lab: BYE along the route set", SOON).await?;
     ensure!(!s.kamailio.output().contains("outside the route set"), "{}", s.kamailio.output());
     Ok(())
 }
@@ -136,7 +136,7 @@ async fn as_a_proxy_pf_is_one_hop_of_the_route_set_among_others() -> Result<()> 
     let far = far?;
     ensure!(far.code() == 200, "the BYE was answered {}\n{}", far.code(), s.pf.log());
     for what in ["INFO", "BYE"] {
-        s.kamailio.says(&format!("lab: {what} along the route set"), Duration::from_secs(2)).await?;
+        s.kamailio.says(&format!("lab: {what} along the route set"), SOON).await?;
     }
     ensure!(!s.kamailio.output().contains("outside the route set"), "{}", s.kamailio.output());
     Ok(())

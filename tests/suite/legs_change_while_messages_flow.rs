@@ -12,7 +12,7 @@ use lab::{
 };
 
 use crate::{
-    fast::{Hogs, diagnosis, fast, left, leg, open_minded, shares},
+    fast::{Hogs, PAUSE, diagnosis, fast, left, leg, open_minded, rounds, shares},
     sessions_change_on_the_way::{accept, changed, re_invite},
 };
 
@@ -70,7 +70,7 @@ async fn while_talking(
 /// After that, the kernel has the stream again.
 async fn taken_back(scene: &Scene, a: &Call) -> Result<Vec<Outgoing>> {
     let mut sent = Vec::new();
-    for round in 0..20 {
+    for round in rounds() {
         let before = shares(scene)?;
         for number in 0..50 {
             let message = hello(100_000 + round * 50 + number);
@@ -81,6 +81,7 @@ async fn taken_back(scene: &Scene, a: &Call) -> Result<Vec<Outgoing>> {
         if after.0 - before.0 >= 45 {
             return Ok(sent);
         }
+        tokio::time::sleep(PAUSE).await;
     }
     anyhow::bail!("not taken back\n{}", diagnosis(scene))
 }

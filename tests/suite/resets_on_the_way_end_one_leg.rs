@@ -12,7 +12,7 @@ use lab::{
     wait::SOON,
 };
 
-use crate::fast::{Hogs, diagnosis, fast_on, open_minded, shares};
+use crate::fast::{Hogs, PAUSE, diagnosis, fast_on, open_minded, rounds, shares};
 
 fn hello(number: usize) -> Outgoing {
     let text = format!("message {number} {}", "x".repeat(number * 53 % 700));
@@ -43,7 +43,7 @@ async fn running() -> Result<Option<(Scene, Call, Call, Vec<Call>, Vec<Outgoing>
 /// Talks until the kernel carries most of it.
 async fn in_the_kernel(scene: &Scene, a: &Call, from: usize) -> Result<Vec<Outgoing>> {
     let mut sent = Vec::new();
-    for _ in 0..20 {
+    for _ in rounds() {
         let (before, _) = shares(scene)?;
         let number = from + sent.len();
         sent.extend(says(a, number..number + 40).await?);
@@ -51,6 +51,7 @@ async fn in_the_kernel(scene: &Scene, a: &Call, from: usize) -> Result<Vec<Outgo
         if after - before >= 32 {
             return Ok(sent);
         }
+        tokio::time::sleep(PAUSE).await;
     }
     anyhow::bail!("not in the kernel\n{}", diagnosis(scene))
 }

@@ -17,7 +17,7 @@ impl Ident {
     pub fn parse(text: &[u8]) -> Option<Ident> {
         let (first, rest) = text.split_first()?;
         let fits = (IDENT_MIN..=IDENT_MAX).contains(&text.len());
-        if !fits || !first.is_ascii_alphanumeric() || !rest.iter().all(|o| is_ident_char(*o)) {
+        if !fits || !first.is_ascii_alphanumeric() || !rest.iter().all(|o| IDENT_CHARS[usize::from(*o)]) {
             return None;
         }
         let mut octets = [0; IDENT_MAX];
@@ -57,6 +57,17 @@ impl fmt::Debug for Ident {
 pub const fn is_ident_char(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'+' | b'%' | b'=')
 }
+
+/// [`is_ident_char`] of every octet.
+static IDENT_CHARS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        table[octet] = is_ident_char(octet as u8);
+        octet += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

@@ -278,8 +278,8 @@ impl Default for Datapath {
             Tunables::default();
         Datapath {
             connections: 4096,
-            log: 8 << 20,
-            log_per_connection: 1 << 20,
+            log: 32 << 20,
+            log_per_connection: 4 << 20,
             in_flight_segments,
             fan_out,
             backoff_octets,

@@ -114,6 +114,7 @@ impl Switch {
             waiting: now,
             counters: LegCounters::default(),
             accepts_all: false,
+            accepted: accept::Accepted::default(),
             block: None,
             relearned: 0,
             kernel: super::KernelCounters::default(),
@@ -150,6 +151,7 @@ impl Switch {
             leg.answer_to(uri.as_bytes());
         }
         leg.accepts_all = accept::accepts_all(&remote);
+        leg.accepted = accept::Accepted::default();
         (leg.block, leg.relearned) = (None, 0);
         let before = leg.remote.replace(remote.clone());
         let (bound, stream) = (leg.conn, leg.stream);

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use pf_common::msrp::{DASHES, Flag, Head, Parsed};
 
-use super::{ConnId, LegId, StreamId, Switch, connection::Target, frame::end_line};
+use super::{ConnId, LegId, StreamId, Switch, accept::Content, connection::Target, frame::end_line};
 use crate::core::{
     event::{LegDown, LegRole},
     time::Time,
@@ -349,7 +349,7 @@ impl Switch {
             None => {}
         }
         let leg = self.legs.get_mut(leg_id)?;
-        if !leg.accepts(&head, body) {
+        if !leg.accepts(&Content::of(&head, body)) {
             leg.counters.unacceptable += 1;
             refused.push((kept.from, kept.message_id.clone()));
             return None;

@@ -5,8 +5,8 @@ use std::{collections::VecDeque, net::SocketAddr};
 use pf_common::msrp::Uri;
 
 use super::{
-    ConnId, LegId, LegState, connection::Connection, intercept::Interception, late::Backlog,
-    record::Recording,
+    ConnId, LegId, LegState, accept::Accepted, connection::Connection, intercept::Interception,
+    late::Backlog, record::Recording,
 };
 use crate::core::{
     event::{LegCounters, LegDown, LegKey, LegRole, RemoteLeg, StreamKey, StreamPolicy},
@@ -79,7 +79,9 @@ pub struct Leg {
     pub(super) counters: LegCounters,
     /// It accepts every type and size.
     pub(super) accepts_all: bool,
-    /// Path lines of the peer's last frame, where they were not the expected ones.
+    /// The types of the last message that it accepted.
+    pub(super) accepted: Accepted,
+    /// Path lines of the peer's last frame.
     pub(super) block: Option<Vec<u8>>,
     /// How often these changed.
     pub(super) relearned: u8,

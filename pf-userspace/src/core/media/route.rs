@@ -4,6 +4,7 @@ use pf_common::msrp::{Ending, FailureReport, Head, Method, Search, find_end};
 
 use super::{
     ConnId, LegId, Switch,
+    accept::Content,
     leg::{Gone, Leg, Stream},
     receive::Step,
 };
@@ -111,6 +112,7 @@ impl Switch {
             let devices = stream.devices.iter().copied().filter(|leg| devices && *leg != from);
             copies.extend(originator.into_iter().chain(devices));
         }
+        let content = Content::of(head, body);
         copies.retain(|id| {
             if *id == primary {
                 return false;
@@ -123,7 +125,7 @@ impl Switch {
                 }
                 return false;
             }
-            let accepted = leg.accepts(head, body);
+            let accepted = leg.accepts_again(&content);
             leg.counters.unacceptable += u64::from(!accepted);
             accepted
         });
@@ -152,11 +154,12 @@ impl Switch {
             // Its connection is still to come.
             return Ok(first);
         }
+        let content = Content::of(head, body);
         let fits = |id: &LegId| {
             up(id)
                 && match message {
                     Some(message) => message.legs.contains(id),
-                    None => self.legs.get(*id).is_some_and(|leg| leg.accepts(head, body)),
+                    None => self.legs.get(*id).is_some_and(|leg| leg.accepts(&content)),
                 }
         };
         match (present.find(fits), message) {

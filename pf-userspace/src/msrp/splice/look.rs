@@ -129,6 +129,7 @@ impl Splice {
             octets: &message,
             targets: &targets,
             missed: header.missed,
+            block: leg.in_block.len(),
         };
         switch.carried(now, &carried);
         if !missing.is_empty() {

@@ -1,6 +1,6 @@
 //! What the programs have carried is entered into the books; a leg that missed it is given it.
 
-use pf_common::msrp::{DASHES, Ending, FailureReport, Head, Ident, Parsed, Start};
+use pf_common::msrp::{DASHES, FailureReport, Head, IDENT_MAX, Ident, Parsed, Start};
 
 use super::Why;
 use crate::core::{
@@ -25,12 +25,28 @@ pub struct Carried<'a> {
     pub targets: &'a [LegId],
     /// Bit n: `targets[n]` got no copy.
     pub missed: u32,
+    /// Octets of its path lines.
+    pub block: usize,
 }
 
 impl Carried<'_> {
     fn was_missed_by(&self, place: usize) -> bool {
         u32::try_from(place)
             .is_ok_and(|place| self.missed.checked_shr(place).is_some_and(|rest| rest & 1 != 0))
+    }
+
+    /// Its transaction id, and what stands behind that. The programs have read the start line, which is the only line
+    /// that matters here as long as nobody missed the message.
+    fn start(&self) -> Option<(Ident, &[u8])> {
+        let line = self.octets.get(b"MSRP ".len()..)?;
+        let end = line.iter().take(IDENT_MAX + 1).position(|octet| *octet == b' ')?;
+        let (id, rest) = line.split_at_checked(end)?;
+        Some((Ident::parse(id)?, rest.get(1..)?))
+    }
+
+    /// What goes to everybody as it came: all but the path lines.
+    fn rest(&self) -> usize {
+        self.octets.len().saturating_sub(self.block)
     }
 }
 
@@ -39,11 +55,11 @@ impl Switch {
     /// is left alone.
     pub fn carried(&mut self, now: Time, carried: &Carried<'_>) {
         self.now = now;
-        let Parsed::Head(head) = Head::parse(carried.octets) else { return };
-        match (head.start, head.ending) {
-            (Start::Response { code, status }, _) => self.carried_response(carried, &head, code, status),
-            (Start::Request(_), Ending::Body) => self.carried_send(now, carried, &head),
-            (Start::Request(_), Ending::EndLine { .. }) => {}
+        let Some((transaction, kind)) = carried.start() else { return };
+        if kind.starts_with(b"SEND\r\n") {
+            self.carried_send(now, carried, &transaction);
+        } else {
+            self.carried_response(carried, &transaction);
         }
         self.welcome(now);
         if !self.half.is_empty() {
@@ -51,7 +67,7 @@ impl Switch {
         }
     }
 
-    fn carried_send(&mut self, now: Time, carried: &Carried<'_>, head: &Head<'_>) {
+    fn carried_send(&mut self, now: Time, carried: &Carried<'_>, transaction: &Ident) {
         if let Some(books) = &mut self.books {
             if carried.missed == 0 {
                 books.carried += 1;
@@ -64,24 +80,20 @@ impl Switch {
             leg.counters.octets_in += carried.octets.len() as u64;
             leg.kernel.sends_in += 1;
         }
-        // Behind the body: CRLF and the end-line.
-        let end =
-            carried.octets.len().saturating_sub(2 + DASHES.len() + head.transaction.as_bytes().len() + 3);
-        self.record_carried(now, carried.leg, head, carried.octets.get(head.len..end).unwrap_or(&[]));
-        let rest = carried.octets.len().saturating_sub(head.fields - head.start_line);
+        self.record_carried(now, carried.leg, carried.octets);
         for (place, to) in carried.targets.iter().enumerate() {
             let primary = place == 0;
             if carried.was_missed_by(place) {
-                self.deliver(now, carried, head, *to, primary);
+                self.deliver(now, carried, *to, primary);
                 continue;
             }
             if let Some(leg) = self.legs.get_mut(*to) {
                 leg.counters.sends_out += 1;
-                leg.counters.octets_out += (rest + leg.request_lines.len()) as u64;
+                leg.counters.octets_out += (carried.rest() + leg.request_lines.len()) as u64;
                 leg.copied(now);
             }
             if primary {
-                self.await_answer(now, carried, &head.transaction, *to);
+                self.await_answer(now, carried, transaction, *to);
             }
         }
         self.alarm_at(now + self.limits.guard.min(self.limits.silent));
@@ -109,7 +121,8 @@ impl Switch {
     }
 
     /// Writes the whole frame to a leg that missed it, behind all that is queued for it.
-    fn deliver(&mut self, now: Time, carried: &Carried<'_>, head: &Head<'_>, leg: LegId, primary: bool) {
+    fn deliver(&mut self, now: Time, carried: &Carried<'_>, leg: LegId, primary: bool) {
+        let Parsed::Head(head) = Head::parse(carried.octets) else { return };
         let to = self.legs.get(leg).and_then(|leg| leg.conn).filter(|to| self.conns.get(*to).is_some());
         let Some(to) = to else {
             if primary {
@@ -117,7 +130,7 @@ impl Switch {
             }
             return;
         };
-        let target = self.open_target(carried.conn, carried.leg, head, carried.octets, (leg, to), primary);
+        let target = self.open_target(carried.conn, carried.leg, &head, carried.octets, (leg, to), primary);
         let Some(target) = target else { return };
         let body = carried.octets.get(head.len..).unwrap_or(&[]);
         let Some(conn) = self.conns.get_mut(to) else { return };
@@ -154,24 +167,26 @@ impl Switch {
     }
 
     /// The primary's `200 OK` has gone to the sender, or shall go there now.
-    fn carried_response(&mut self, carried: &Carried<'_>, head: &Head<'_>, code: u16, status: &[u8]) {
+    fn carried_response(&mut self, carried: &Carried<'_>, transaction: &Ident) {
         let Some(conn) = self.conns.get_mut(carried.conn) else { return };
-        let sent = conn.live.take(&head.transaction);
+        let sent = conn.live.take(transaction);
         if let Some(leg) = self.legs.get_mut(carried.leg) {
             leg.counters.ok += 1;
-            leg.counters.octets_in += head.len as u64;
+            leg.counters.octets_in += carried.octets.len() as u64;
         }
         self.invite(carried.conn);
         let Some(to) = carried.targets.first() else { return };
         if !carried.was_missed_by(0) {
-            let rest = carried.octets.len().saturating_sub(head.fields - head.start_line);
             if let Some(leg) = self.legs.get_mut(*to) {
-                leg.counters.octets_out += (rest + leg.response_lines.len()) as u64;
+                leg.counters.octets_out += (carried.rest() + leg.response_lines.len()) as u64;
             }
             return;
         }
-        if let Some(Sent { answer: AnswerTo::Sender(sender), .. }) = sent {
-            self.pass_response(&sender, code, status, head, carried.octets);
+        let Parsed::Head(head) = Head::parse(carried.octets) else { return };
+        if let (Some(Sent { answer: AnswerTo::Sender(sender), .. }), Start::Response { code, status }) =
+            (sent, head.start)
+        {
+            self.pass_response(&sender, code, status, &head, carried.octets);
         }
     }
 }

@@ -155,9 +155,13 @@ impl Switch {
             return;
         }
         let Some(leg) = self.legs.get_mut(leg_id).filter(|leg| leg.relearned < RELEARN) else { return };
-        if leg.in_block() != block {
+        if leg.block.as_deref() == Some(block) {
+            return;
+        }
+        let changed = leg.in_block() != block;
+        leg.block = Some(block.to_vec());
+        if changed {
             leg.relearned += 1;
-            leg.block = Some(block.to_vec());
             let stream = leg.stream;
             self.plan_changed(stream);
         }

@@ -1,6 +1,6 @@
 //! A chunk on its way into the record: from the octets that pass, or from what the in-kernel path carried.
 
-use pf_common::msrp::{Flag, Head};
+use pf_common::msrp::{DASHES, Flag, Head, Parsed};
 
 use super::Origin;
 use crate::core::{
@@ -14,6 +14,8 @@ use crate::core::{
 const GATHERED: usize = 64 * 1024;
 /// The CRLF between body and end-line, which comes with the body.
 const CRLF: usize = 2;
+/// Flag and CRLF at the end of an end-line.
+const FLAG: usize = 3;
 
 /// The chunk that is being read.
 #[derive(Debug)]
@@ -80,18 +82,17 @@ impl Switch {
         self.record(now, *chunk, flag);
     }
 
-    /// The in-kernel path has carried a whole message.
-    pub(in crate::core::media) fn record_carried(
-        &mut self,
-        now: Time,
-        from: LegId,
-        head: &Head<'_>,
-        body: &[u8],
-    ) {
-        if let Some(mut chunk) = self.chunk(from, head) {
-            chunk.octets = body.to_vec();
-            self.record(now, chunk, Flag::Last);
+    /// The in-kernel path has carried a whole message: its frame.
+    pub(in crate::core::media) fn record_carried(&mut self, now: Time, from: LegId, frame: &[u8]) {
+        if !self.legs.get(from).is_some_and(|leg| self.is_recorded(leg.stream)) {
+            return;
         }
+        let Parsed::Head(head) = Head::parse(frame) else { return };
+        let Some(mut chunk) = self.chunk(from, &head) else { return };
+        let end_line = DASHES.len() + head.transaction.as_bytes().len() + FLAG;
+        let end = frame.len().saturating_sub(CRLF + end_line);
+        chunk.octets = frame.get(head.len..end).unwrap_or(&[]).to_vec();
+        self.record(now, chunk, Flag::Last);
     }
 
     fn record(&mut self, now: Time, chunk: Chunk, flag: Flag) {

@@ -75,7 +75,14 @@ fn program(world: &mut World, n: usize, misses: bool) -> bool {
         to.1.from_switch.extend_from_slice(&copy);
     }
     let targets: Vec<LegId> = places.iter().map(|place| plan.legs[*place].leg).collect();
-    let carried = Carried { conn: id, leg: leg.leg, octets: &octets, targets: &targets, missed };
+    let carried = Carried {
+        conn: id,
+        leg: leg.leg,
+        octets: &octets,
+        targets: &targets,
+        missed,
+        block: leg.in_block.len(),
+    };
     world.switch.carried(world.now, &carried);
     world.ends[n].1.to_switch.drain(..length);
     world.act();
