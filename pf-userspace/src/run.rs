@@ -158,7 +158,9 @@ async fn serve(
         }
     }
     core.abort();
-    shells.relay.recorded().await;
+    if timeout(FAREWELL, shells.relay.recorded()).await.is_err() {
+        tracing::warn!("the relay has not handed over everything that was recorded");
+    }
     drop(shells);
     if let Some(store) = store {
         // What was ordered last is still to be written.

@@ -43,9 +43,11 @@ async fn slows(scene: &Scene) -> Result<()> {
     assert_eq!((&now["lost"], &now["held"]), (&0.into(), &1.into()));
     assert!(scene.pf.log().contains("cannot follow"), "{}", scene.pf.log());
     drop(held);
+    let begin = std::time::Instant::now();
     for (number, sending) in sendings.into_iter().enumerate() {
         sending.accepted(SOON).await.with_context(|| format!("{number} {}", diagnosis(scene)))?;
     }
+    assert!(begin.elapsed() < SOON / 2, "they go on at once: {:?}", begin.elapsed());
     let (bye, ends) = tokio::join!(a.dialog.bye(None), far.hung_up());
     assert_eq!(bye?.code(), 200);
     ends?;

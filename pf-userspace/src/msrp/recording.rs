@@ -11,21 +11,23 @@ impl Worker {
         }
     }
 
-    /// The end of a turn: hands over, and holds sources up or lets them go on.
-    pub(super) fn record(&mut self) {
+    /// The end of a turn: hands over, and holds sources up or lets them go on. Gives whether some go on, so that there
+    /// is more to do.
+    pub(super) fn record(&mut self) -> bool {
         self.flush_recorded();
-        let Some(recorder) = &mut self.recorder else { return };
+        let Some(recorder) = &mut self.recorder else { return false };
         let (full, begins) = recorder.is_full();
         if begins && let Some(count) = self.held_up.count(std::time::Instant::now()) {
             tracing::warn!(count, "the store cannot follow what is recorded: recorded sessions wait for it");
         }
         if !self.switch.hold_recorded(full) {
-            return;
+            return false;
         }
         if let Some(splice) = &mut self.splice {
             for conn in self.switch.recorded_conns() {
                 splice.store_changed(self.now, &mut self.switch, conn);
             }
         }
+        !full
     }
 }

@@ -207,9 +207,13 @@ impl Worker {
                 splice.before_timers(self.now, &mut self.switch);
             }
             self.switch.tick(self.now);
-            self.settle_down();
-            self.record();
-            self.splice_arm();
+            loop {
+                self.settle_down();
+                self.splice_arm();
+                if !self.record() {
+                    break;
+                }
+            }
         }
     }
 

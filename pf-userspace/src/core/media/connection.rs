@@ -29,6 +29,8 @@ pub struct Connection {
     pub(super) ended: Option<Time>,
     /// Reading waits for something.
     pub(super) paused: bool,
+    /// It is in the list of those that wait for the store.
+    pub(super) waits_for_store: bool,
     /// Since when it waits for a primary leg that is not connected.
     pub(super) held: Option<Time>,
     /// The connection whose turn it was given (see [`Connection::turn`]).
@@ -169,6 +171,7 @@ impl Connection {
             frame: Frame::default(),
             ended: None,
             paused: false,
+            waits_for_store: false,
             held: None,
             invited_by: None,
             outbox: Outbox::default(),

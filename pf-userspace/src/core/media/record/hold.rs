@@ -19,8 +19,11 @@ impl Switch {
             return false;
         }
         if !full {
-            for conn in std::mem::take(&mut self.hold.waiting) {
-                self.wake(conn);
+            for id in std::mem::take(&mut self.hold.waiting) {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.waits_for_store = false;
+                }
+                self.wake(id);
             }
         }
         true
@@ -45,7 +48,7 @@ impl Switch {
         self.hold.full && self.is_recorded(stream)
     }
 
-    /// Does this connection wait for the store, which the frame being read is for as well?
+    /// Is the frame that is being read one of those that must wait for the store? Then its connection waits.
     pub(in crate::core::media) fn frame_waits_for_store(&mut self, id: ConnId) -> bool {
         let stream = self.conns.get(id).and_then(|conn| Some(conn.frame.recorded.as_ref()?.stream));
         let waits = stream.is_some_and(|stream| self.waits_for_store(stream));
@@ -57,10 +60,9 @@ impl Switch {
 
     /// The connection is not read until the store can follow.
     pub(in crate::core::media) fn wait_for_store(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.paused = true;
-        }
-        if !self.hold.waiting.contains(&id) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.paused = true;
+        if !std::mem::replace(&mut conn.waits_for_store, true) {
             self.hold.waiting.push(id);
         }
     }
