@@ -112,8 +112,9 @@ impl Recording {
         }
         let held = |message: &Incomplete| message.assembly.octets();
         while self.incomplete.iter().map(held).sum::<u64>() > self.limit.saturating_mul(HELD_TOGETHER) {
-            let Some(oldest) = self.incomplete.iter().position(|message| held(message) > 0) else { break };
-            self.give_part(now, oldest, out);
+            let longest = self.incomplete.iter().enumerate().max_by_key(|(_, message)| held(message));
+            let Some((longest, _)) = longest else { break };
+            self.give_part(now, longest, out);
         }
     }
 
