@@ -12,3 +12,4 @@ pub mod run;
 mod seldom;
 pub mod sip;
 pub mod store;
+pub mod xdm;

@@ -9,6 +9,7 @@ mod fast;
 mod guarded;
 mod logging;
 mod maps;
+mod reload;
 mod settings;
 mod shard;
 mod state;
@@ -18,7 +19,7 @@ use std::{
     io::{self, Write as _},
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
@@ -38,6 +39,7 @@ use crate::{
     core::{
         config::{CoreConfig, User},
         entropy::OsEntropy,
+        policy::retrieval::XdmsConfig,
         shard::Shard,
         store::StoreConfig,
     },
@@ -45,6 +47,7 @@ use crate::{
     msrp::{Limits, Relay, RelayConfig},
     sip::{SipConfig, SipShell},
     store::{Store, StoreOptions},
+    xdm::{Xdms, XdmsOptions},
 };
 
 /// Questions of the admin socket that may wait for the core.
@@ -54,7 +57,7 @@ const QUERIES: usize = 16;
 /// loses patience that soon.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Reads the configuration and serves until SIGTERM or SIGINT.
+/// Reads the configuration and serves until SIGTERM or SIGINT; SIGHUP reads it again.
 pub fn run(file: &Path) -> anyhow::Result<()> {
     let checked = config::load(file);
     let Some(config) = checked.config.clone() else {
@@ -71,12 +74,13 @@ pub fn run(file: &Path) -> anyhow::Result<()> {
         .thread_name("pf")
         .build()
         .context("cannot start threads")?;
-    let served = runtime.block_on(serve(&config, checked.users, fast_path));
+    let served = runtime.block_on(serve(file, &config, checked.users, fast_path));
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
 async fn serve(
+    file: &Path,
     config: &Config,
     users: Vec<User>,
     (path, fast_path): (Option<Datapath>, fast::FastPath),
@@ -84,6 +88,9 @@ async fn serve(
     // Signals first: one that comes while the rest starts must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hang_up = signal(SignalKind::hangup())?;
+    let (reloads, reloaded) = mpsc::channel(1);
+    let reloader = reload::Reloader::new(file, config, &users, reloads);
     let secret = state::contact_key(&config.state_dir, &mut OsEntropy)?;
 
     let sip_config = sip_config(config);
@@ -103,7 +110,12 @@ async fn serve(
     tables.join(guard.tables()?);
     let settings = settings::Settings::new(&config.datapath, !tables.is_empty());
     let maps = maps::Maps::new(&config.datapath, tables);
-    let shells = shard::Shells { sip: sip_shell, relay, store: store.clone() };
+    let (preferences, retrieved) = mpsc::unbounded_channel();
+    // Without a store nobody wants to know what users want stored.
+    let xdms =
+        xdms_options(config).filter(|_| store.is_some()).map(|options| Xdms::start(options, preferences));
+    let xdms = xdms.transpose().context("xdms.root")?;
+    let shells = shard::Shells { sip: sip_shell, relay, store: store.clone(), xdms };
 
     let core_config = CoreConfig {
         policy: config.policy.clone(),
@@ -126,14 +138,35 @@ async fn serve(
             deferred_octets: config.store.deferred_octets,
             session_octets: config.store.session_octets,
         }),
+        xdms: shells.xdms.is_some().then(|| XdmsConfig {
+            wait: seconds(config.xdms.wait_seconds),
+            epoch: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        }),
     };
     let core = Shard::new(core_config, Box::new(OsEntropy));
     let (queries, asked) = mpsc::channel(QUERIES);
     let (shut_down, told) = oneshot::channel();
-    let inputs = shard::Inputs { sip, media, store: stored, queries: asked, shut_down: told };
+    let inputs = shard::Inputs {
+        sip,
+        media,
+        store: stored,
+        preferences: retrieved,
+        queries: asked,
+        reloads: reloaded,
+        shut_down: told,
+    };
     let mut core = tokio::spawn(shard::run(core, shells.clone(), inputs, start));
-    let views =
-        views::Views { core: queries, shells: shells.clone(), start, fast_path, guard, maps, settings };
+    let on_signal = tokio::spawn(reloader.clone().on(hang_up));
+    let views = views::Views {
+        core: queries,
+        shells: shells.clone(),
+        start,
+        fast_path,
+        guard,
+        maps,
+        settings,
+        reloader,
+    };
     let admin = AdminServer::start(&config.admin.socket, views).context("admin.socket")?;
 
     ready(config, &shells)?;
@@ -147,6 +180,7 @@ async fn serve(
         reason = shells.relay.failed() => Err(anyhow::anyhow!("{reason}: its sessions are lost")),
     };
     drop(admin);
+    on_signal.abort();
     if ended.is_ok() && shut_down.send(()).is_ok() {
         // All sessions end; a second signal, or peers that are silent, cut that short.
         tokio::select! {
@@ -213,6 +247,15 @@ fn store_options(config: &Config) -> Option<StoreOptions> {
         max_octets: config.store.max_octets,
         epoch: SystemTime::now(),
         recording_octets: config.store.recording_octets,
+    })
+}
+
+fn xdms_options(config: &Config) -> Option<XdmsOptions> {
+    Some(XdmsOptions {
+        root: config.xdms.root.clone()?,
+        identity_header: config.xdms.identity_header.clone(),
+        patience: seconds(config.xdms.wait_seconds),
+        product: config.sip.product.clone(),
     })
 }
 

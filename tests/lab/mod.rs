@@ -17,6 +17,7 @@ pub mod store;
 mod table;
 pub mod trace;
 pub mod wait;
+pub mod xdms;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -273,6 +273,23 @@ impl Pf {
         Ok(serde_json::from_str(&self.cli(&[command, "--json"])?)?)
     }
 
+    /// Changes a file of its configuration, `pf.toml` or `users.toml`, as an operator would; it is not told.
+    pub fn edit(&self, file: &str, edit: impl FnOnce(String) -> String) -> Result<()> {
+        let path = self.directory.join(file);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(std::fs::write(path, edit(text))?)
+    }
+
+    /// Writes these lines below `[policy]`, in the place of all that stands there, and tells it.
+    pub fn reload_policy(&self, lines: &str) -> Result<String> {
+        self.edit("pf.toml", |text| {
+            let (before, rest) = text.split_once("[policy]\n").unwrap_or((&text, ""));
+            let (_, after) = rest.split_once("\n[").unwrap_or((rest, "log]"));
+            format!("{before}[policy]\n{lines}\n[{after}")
+        })?;
+        self.cli(&["reload"])
+    }
+
     /// Everything it has printed so far.
     pub fn log(&self) -> String {
         lock(&self.log).clone()
@@ -285,9 +302,14 @@ impl Pf {
 
     /// Sends SIGTERM and does not wait.
     pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: i32) {
         if let Some(child) = &self.child {
             // SAFETY: the child is ours and not yet waited for, so its pid is not another's.
-            unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
+            unsafe { libc::kill(child.id().cast_signed(), signal) };
         }
     }
 

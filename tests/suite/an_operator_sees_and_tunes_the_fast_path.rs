@@ -104,7 +104,7 @@ async fn every_map_is_shown_decoded() -> Result<()> {
     chat(&a, &mut [&mut far], 10).await?;
     let after = consumed()?.as_u64().context("no count")?;
     ensure!(after >= before + 20, "ten SENDs and their answers: {before} to {after}");
-    ensure!(json(pf, &["maps", "dump", "log"])?[0]["octets"] == 8 << 20);
+    ensure!(json(pf, &["maps", "dump", "log"])?[0]["octets"] == 32 << 20);
     ensure!(!rows(&json(pf, &["maps", "dump", "control"])?)?.is_empty());
     ensure!(pf.cli(&["maps", "dump", "legs"])?.contains("To-Path: msrp://"));
 

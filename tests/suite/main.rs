@@ -1,6 +1,7 @@
 //! Behaviour of `pf` over real sockets, one file each.
 
 mod a_b2bua_keeps_to_the_rules_of_sip;
+mod a_change_passes_the_checks_of_an_invitation;
 mod a_device_that_answers_late_misses_nothing;
 mod a_flood_stays_at_the_guard;
 mod a_group_session_goes_on_for_a_lost_client;
@@ -55,6 +56,7 @@ mod several_iwfs_are_asked_as_one;
 mod slow_device_loses_its_own_leg_only;
 mod storing_comes_before_the_end;
 mod subscriptions_end_and_begin_again;
+mod the_configuration_is_read_again;
 mod the_contact_outlives_its_session;
 mod the_demo_loses_nothing;
 mod the_edge_of_the_core_holds_for_a_proxy;
@@ -67,6 +69,7 @@ mod the_other_direction;
 mod torture;
 mod unkind_octets;
 mod updates_before_the_session_is_there;
+mod users_tell_the_xdms_what_they_want;
 mod where_pf_connects_to;
 mod who_may_start_a_group_session_again;
 

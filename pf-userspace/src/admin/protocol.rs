@@ -8,6 +8,7 @@ use crate::{
     core::{
         event::{LegCounters, LegDown, LegKey, LegRole, StreamKey},
         media::{KernelCounters, LegPath},
+        policy::retrieval::XdmsCounters,
         store::{RecordingCounters, StoreCounters},
         view::{DeviceView, GroupView, SessionView},
     },
@@ -94,6 +95,8 @@ pub enum Query {
     Legs,
     /// Maps of the kernel programs.
     Maps,
+    /// Read the configuration again.
+    Reload,
     /// CPM sessions with their legs.
     Sessions,
     /// Change a setting until the next start.
@@ -237,6 +240,21 @@ pub enum Answer {
         /// All of them.
         maps: Vec<MapInfo>,
     },
+    /// The configuration was read again.
+    Reloaded {
+        /// Users that there are now.
+        users: usize,
+        /// Of these, new ones.
+        users_added: usize,
+        /// Users with another password, address or wish.
+        users_changed: usize,
+        /// Users that are no more.
+        users_removed: usize,
+        /// Options that have changed.
+        changed: Vec<String>,
+        /// Options whose new values count after a restart only.
+        restart: Vec<String>,
+    },
     /// CPM sessions.
     Sessions {
         /// How many there are, shown or not.
@@ -327,6 +345,9 @@ pub struct Stats {
     /// The messages of recorded sessions, where there is a store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<RecordingCounters>,
+    /// Questions to the XDMS, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xdms: Option<XdmsCounters>,
     /// The guard of the MSRP ports, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardStats>,

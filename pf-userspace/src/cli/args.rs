@@ -31,7 +31,7 @@ pub enum Command {
     /// Serve: SIP, MSRP and the admin socket
     #[command(after_help = "\
 Prints one line `pf ready: sip ... msrp ... admin ...` on standard output when everything listens, and logs to
-standard error. SIGTERM and SIGINT end its sessions, then `pf`.
+standard error. SIGTERM and SIGINT end its sessions, then `pf`. SIGHUP does what `pf reload` does.
 
 Examples:
   pf run --config /etc/pf/pf.toml
@@ -55,6 +55,23 @@ Examples:
     Check {
         /// The configuration file
         file: PathBuf,
+    },
+    /// Have the running `pf` read its configuration and its users file again
+    #[command(after_help = "\
+What can change while it runs changes at once: the users file and everything under [policy]. Sessions go on; a device
+whose user is no more in the users file is no longer registered. Options that need a restart are named and stay as they
+are. A file with faults changes nothing: the exit status is 1. SIGHUP does the same, and the log says what came of it.
+
+Examples:
+  pf check /etc/pf/pf.toml && pf reload
+  systemctl reload pf")]
+    Reload {
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+        /// The admin socket (`socket` under [admin] of the configuration)
+        #[arg(long, value_name = "PATH", env = "PF_SOCKET", default_value = DEFAULT_SOCKET)]
+        socket: PathBuf,
     },
     /// Show what can be configured
     #[command(after_help = "\

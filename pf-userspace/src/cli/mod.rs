@@ -27,6 +27,9 @@ pub fn main() -> ExitCode {
         Command::KeepAttached => return crate::fastpath::keep(),
         Command::Check { file } => return check::check(&file),
         Command::Config { reference: _ } => print(&config::reference::markdown()),
+        Command::Reload { json, socket } => {
+            show::show(Request::new(Query::Reload, None), &View { json, socket, limit: 0 })
+        }
         Command::Sessions(view) => ask(Query::Sessions, &view),
         Command::Devices(view) => ask(Query::Devices, &view),
         Command::Groups(view) => ask(Query::Groups, &view),

@@ -1,4 +1,4 @@
-//! `pf sessions`, `pf groups`, `pf devices`, `pf legs`, `pf maps`, `pf stats`, `pf store`.
+//! `pf sessions`, `pf groups`, `pf devices`, `pf legs`, `pf maps`, `pf stats`, `pf store`, and the answer to `pf reload`.
 
 use std::{
     fmt::Write as _,
@@ -20,6 +20,7 @@ use crate::{
     core::{
         event::{LegCounters, LegRole},
         media::LegPath,
+        policy::retrieval::XdmsCounters,
         store::{RecordingCounters, StoreCounters},
         view::{DeviceView, GroupView, SessionView},
     },
@@ -50,7 +51,7 @@ fn json(answer: &Answer) -> anyhow::Result<String> {
         Answer::Legs { legs, .. } => pretty(legs),
         Answer::Maps { maps } => pretty(maps),
         Answer::Sessions { sessions, .. } => pretty(sessions),
-        Answer::Set { .. } => pretty(answer),
+        Answer::Reloaded { .. } | Answer::Set { .. } => pretty(answer),
         Answer::Stats { stats } => pretty(stats),
         Answer::Store { objects, .. } => pretty(objects),
     }
@@ -75,6 +76,7 @@ fn text(answer: &Answer) -> String {
         Answer::Legs { legs, .. } => legs_table(legs),
         Answer::Maps { maps } if maps.is_empty() => "no maps: no kernel program is loaded\n".to_owned(),
         Answer::Maps { maps } => maps::maps_table(maps),
+        Answer::Reloaded { .. } => reloaded(answer),
         Answer::Sessions { sessions, .. } if sessions.is_empty() => "no sessions\n".to_owned(),
         Answer::Sessions { sessions, .. } => sessions_table(sessions),
         Answer::Set { key, was, now } => format!("{}: {was} -> {now}, until the next start\n", key.name()),
@@ -82,6 +84,22 @@ fn text(answer: &Answer) -> String {
         Answer::Store { objects, .. } if objects.is_empty() => "nothing is stored\n".to_owned(),
         Answer::Store { objects, .. } => store_table(objects),
     }
+}
+
+/// Users, options that have changed, options that wait for a restart: a line each.
+fn reloaded(answer: &Answer) -> String {
+    let Answer::Reloaded { users, users_added, users_changed, users_removed, changed, restart } = answer
+    else {
+        return String::new();
+    };
+    let mut text =
+        format!("{users} users: {users_added} added, {users_changed} changed, {users_removed} removed\n");
+    let changed = if changed.is_empty() { "none".to_owned() } else { changed.join(", ") };
+    let _ = writeln!(text, "options changed: {changed}");
+    if !restart.is_empty() {
+        let _ = writeln!(text, "options that need a restart: {}", restart.join(", "));
+    }
+    text
 }
 
 fn cut_short(answer: &Answer) -> Option<String> {
@@ -94,9 +112,11 @@ fn cut_short(answer: &Answer) -> Option<String> {
         Answer::Legs { total, legs } => (legs.len(), *total),
         Answer::Sessions { total, sessions } => (sessions.len(), *total),
         Answer::Store { total, objects } => (objects.len(), *total),
-        Answer::Error { .. } | Answer::Maps { .. } | Answer::Set { .. } | Answer::Stats { .. } => {
-            return None;
-        }
+        Answer::Error { .. }
+        | Answer::Maps { .. }
+        | Answer::Reloaded { .. }
+        | Answer::Set { .. }
+        | Answer::Stats { .. } => return None,
     };
     (shown < total).then(|| format!("{shown} of {total} shown: see --limit"))
 }
@@ -315,6 +335,13 @@ fn stats_table(stats: &Stats) -> String {
         row("recording abandoned", abandoned.to_string());
         row("recording incomplete", incomplete.to_string());
         row("recording lost", lost.to_string());
+    }
+    if let Some(XdmsCounters { documents, unchanged, nothing, failed, late }) = stats.xdms {
+        row("xdms documents", documents.to_string());
+        row("xdms unchanged", unchanged.to_string());
+        row("xdms nothing", nothing.to_string());
+        row("xdms failed", failed.to_string());
+        row("xdms late", late.to_string());
     }
     for (name, value) in stats.guard.iter().flat_map(maps::guard_rows) {
         row(&name, value);

@@ -5,6 +5,7 @@ use std::{
     ops::Range,
 };
 
+use hyper::header::HeaderName;
 use toml::{Spanned, de::DeValue};
 
 use super::model::SipListen;
@@ -23,6 +24,10 @@ pub enum Kind {
     Domain,
     /// An IP literal or a domain name.
     Host,
+    /// The name of a header field.
+    HeaderName,
+    /// An `http` URI without query.
+    HttpRoot,
     /// A whole number within bounds, and what it counts.
     Integer(u64, u64, &'static str),
     /// The name of a network interface.
@@ -61,6 +66,8 @@ impl Kind {
             Kind::CpmAddress => "user address (SIP or tel URI)".to_owned(),
             Kind::Domain => "domain name".to_owned(),
             Kind::Host => "IP address or domain name".to_owned(),
+            Kind::HeaderName => "name of a header field".to_owned(),
+            Kind::HttpRoot => "HTTP URI".to_owned(),
             Kind::Integer(min, max, unit) => format!("integer, {min} to {max} ({unit})"),
             Kind::Interface => "interface name".to_owned(),
             Kind::Ip => "IP address".to_owned(),
@@ -148,6 +155,23 @@ impl Kind {
                 text.parse::<IpAddr>().is_ok() || is_domain(text),
                 "an IP address (without brackets) or a domain name",
             ),
+            Kind::HeaderName => {
+                is(HeaderName::from_bytes(text.as_bytes()).is_ok(), "the name of an HTTP header field")
+            }
+            Kind::HttpRoot => match text.parse::<hyper::Uri>() {
+                Ok(uri) if uri.scheme_str() == Some("https") => {
+                    Err("`https` is not in this build: TLS has to begin at a proxy between pf and there"
+                        .to_owned())
+                }
+                Ok(uri) => is(
+                    uri.scheme_str() == Some("http")
+                        && uri.host().is_some_and(|host| !host.is_empty())
+                        && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+                        && uri.query().is_none(),
+                    "an HTTP URI (http://host/path, without user, password and query)",
+                ),
+                Err(_) => is(false, "a URI"),
+            },
             // IFNAMSIZ is 16 with the closing zero.
             Kind::Interface => is(
                 (1..16).contains(&text.len())

@@ -38,6 +38,8 @@ pub struct Config {
     pub policy: Policy,
     /// The message store.
     pub store: Store,
+    /// The XDMS.
+    pub xdms: Xdms,
     /// The admin socket.
     pub admin: Admin,
     /// Logging.
@@ -56,6 +58,7 @@ impl Default for Config {
             registrar: Registrar::default(),
             policy: Policy::default(),
             store: Store::default(),
+            xdms: Xdms::default(),
             admin: Admin::default(),
             log: Log::default(),
         }
@@ -387,6 +390,24 @@ pub enum StoreKind {
     /// Nothing: no history is recorded.
     #[default]
     None,
+}
+
+/// `[xdms]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Xdms {
+    /// The XCAP root; absent: no XDMS.
+    pub root: Option<String>,
+    /// How long an answer may take.
+    pub wait_seconds: u32,
+    /// The header field that says for which user we ask.
+    pub identity_header: String,
+}
+
+impl Default for Xdms {
+    fn default() -> Xdms {
+        Xdms { root: None, wait_seconds: 2, identity_header: "X-3GPP-Asserted-Identity".to_owned() }
+    }
 }
 
 /// `[admin]`

@@ -50,6 +50,11 @@ pub const TABLES: &[TableDoc] = &[
         text: "Where the conversation histories of users with `<allow-offline-storage>` are kept.",
     },
     TableDoc {
+        name: "xdms",
+        text: "The XML document management server (XDMS) that users lay their preferences down at. Without one the users \
+               file and `[policy]` say what each user wants; with one they count for users who have laid nothing down.",
+    },
+    TableDoc {
         name: "admin",
         text: "The socket that `pf sessions`, `pf groups`, `pf devices`, `pf legs`, `pf store`, `pf stats` and `pf maps` \
                ask.",
@@ -683,6 +688,29 @@ pub const OPTIONS: &[OptionDoc] = &[
         "67108864",
         "How much of what is recorded may wait for the store, of all sessions together. When it is more, recorded sessions \
          wait until half of it is written: nothing is lost, their peers are slowed by TCP. `pf stats` counts it.",
+    ),
+    option(
+        "xdms.root",
+        Kind::HttpRoot,
+        "\"http://10.0.0.9:8080/services\"",
+        "Its XCAP root. Of each session's originator the document \
+         `<root>/org.openmobilealliance.access-rules/users/<address of record>/access-rules` is fetched when the session \
+         is established, and its actions `allow-offline-storage`, `allow-store` and `allow-defer` count: those of all \
+         rules whose conditions hold, one `true` is enough, and what none says is `false`. The last answer of each user \
+         is kept, asked for by its ETag, and counts while there is no other. Left out: no XDMS is asked.",
+    ),
+    option(
+        "xdms.wait_seconds",
+        Kind::Integer(1, 20, "seconds"),
+        "3",
+        "How long an answer may take. The beginning of a session's record waits for it, and nothing else does; then what \
+         was answered last counts, else the users file and `[policy]`.",
+    ),
+    option(
+        "xdms.identity_header",
+        Kind::HeaderName,
+        "\"X-XCAP-Asserted-Identity\"",
+        "The header field that tells the XDMS for which user `pf` asks: the XDMS has to trust it when `pf` sends it.",
     ),
     option(
         "admin.socket",

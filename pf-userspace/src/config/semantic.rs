@@ -213,6 +213,14 @@ fn policy(source: &mut Source<'_>, config: &Config) {
 /// Wishes that nothing can fulfil.
 fn store(source: &mut Source<'_>, config: &Config) {
     let Policy { allow_offline_storage, allow_store, allow_defer, .. } = config.policy;
+    if config.store.kind == StoreKind::None && config.xdms.root.is_some() {
+        source.note(
+            Warning,
+            "xdms.root",
+            "there is no store: whatever users want, nothing is kept, and the XDMS is not asked",
+            "set kind = \"journal\" under [store], or leave `root` out",
+        );
+    }
     if config.store.kind == StoreKind::None && (allow_offline_storage || allow_store || allow_defer) {
         source.note(
             Warning,

@@ -33,6 +33,7 @@ fn every_field_has_an_option_and_every_option_a_field() {
     config.msrp.advertise = Some([192, 0, 2, 7].into());
     config.registrar.users = Some("users.toml".into());
     config.store.path = Some("store.jsonl".into());
+    config.xdms.root = Some("http://xdms".into());
     config.policy.client_version =
         Some(crate::core::policy::VersionRule::Minimum(crate::core::policy::Release { major: 2, minor: 2 }));
     let toml::Value::Table(top) = toml::Value::try_from(config).unwrap() else { panic!("a table") };
@@ -201,6 +202,36 @@ fn a_next_hop_that_pf_could_not_reach_is_an_error() {
     {
         assert_eq!(count(bad), 1, "{bad}");
     }
+}
+
+#[test]
+fn an_xdms_that_pf_could_not_ask_is_an_error() {
+    let count = |lines: &str| faults(&format!("{GOOD}[xdms]\n{lines}\n")).len();
+    for good in ["http://10.0.0.9", "http://xdms.example.org:8080/services/", "http://[2001:db8::1]/x"] {
+        assert_eq!(count(&format!("root = \"{good}\"")), 0, "{good}");
+    }
+    let bad_roots = [
+        "https://xdms",
+        "xdms.example.org",
+        "ftp://xdms",
+        "http://",
+        "http://a@xdms/",
+        "http://xdms/?a=b",
+        "/x",
+        "",
+    ];
+    for bad in bad_roots {
+        assert_eq!(count(&format!("root = \"{bad}\"")), 1, "{bad}");
+    }
+    assert_eq!(count("identity_header = \"X Asserted\""), 1);
+    assert_eq!(count("wait_seconds = 0"), 1);
+    let warns = |text: &str| {
+        let found = check(Path::new("/nowhere/pf.toml"), text).findings;
+        found.iter().any(|f| f.key == "xdms.root" && f.severity == Severity::Warning)
+    };
+    let text = format!("{GOOD}[xdms]\nroot = \"http://xdms\"\n");
+    assert!(warns(&text), "without a store it does nothing");
+    assert!(!warns(&format!("{text}[store]\nkind = \"journal\"\n")));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::Transport,
-    policy::{Policy, preferences::UserPreferences},
+    policy::{Policy, preferences::UserPreferences, retrieval::XdmsConfig},
     store::StoreConfig,
 };
 
@@ -44,6 +44,8 @@ pub struct CoreConfig {
     pub outside_trust_domain: bool,
     /// The message store; without one nothing is recorded.
     pub store: Option<StoreConfig>,
+    /// The XDMS; without one the users file and the policy say what users want.
+    pub xdms: Option<XdmsConfig>,
 }
 
 /// An algorithm of digest authentication.

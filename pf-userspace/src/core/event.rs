@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    policy::retrieval::{Question, Retrieved},
     sip::{Header, Request, Response},
     store::{Order, Outcome, Place},
 };
@@ -60,6 +61,8 @@ pub struct Hop {
 pub enum Event {
     /// From a media worker.
     Media(MediaEvent),
+    /// From the XDMS: what a user wants.
+    Preferences(Retrieved),
     /// From the SIP shell.
     Sip(SipEvent),
     /// From the message store: what became of an order.
@@ -140,6 +143,8 @@ pub enum NoAnswer {
 pub enum Command {
     /// For the media worker that owns the stream.
     Media(MediaCommand),
+    /// For the XDMS; answered by [`Event::Preferences`].
+    Preferences(Question),
     /// For the SIP shell.
     Sip(SipCommand),
     /// For the message store; answered by [`Event::Store`].

@@ -79,6 +79,18 @@ pub fn identify(
     }
 }
 
+/// What a request inside a dialog says of its sender, where nothing else is known of that: P-Asserted-Identity of a
+/// trusted peer, P-Preferred-Identity, and From. At least one address, be it an empty one.
+pub fn said_identities(config: &CoreConfig, request: &Request, from: &Peer) -> Vec<String> {
+    let trusted = config.trusted.contains(&from.addr.ip());
+    let asserted = if trusted { values(request, "P-Asserted-Identity") } else { Vec::new() };
+    let preferred = values(request, "P-Preferred-Identity");
+    let sender = request.headers.get("From").and_then(|from| NameAddr::parse(from).ok());
+    let said = asserted.into_iter().chain(preferred).chain(sender).map(|value| value.uri);
+    let said: Vec<String> = said.collect();
+    if said.is_empty() { vec![String::new()] } else { said }
+}
+
 /// The address of record of a user we serve, by one of the user's addresses. Where the configuration names no users,
 /// these are all addresses of our domains, because then a core vouches for them.
 fn served(config: &CoreConfig, registry: &Registry, address: &str) -> Option<String> {

@@ -1,26 +1,43 @@
 //! A shard: the devices and sessions of some users, and which event is for which of them. A shard shares nothing with
 //! another one.
 
+// It stands above the modules that use it.
+/// The surroundings of an event, borrowed field by field: the sessions stay free.
+macro_rules! context {
+    ($shard:ident, $now:expr) => {
+        Context {
+            now: $now,
+            config: &$shard.config,
+            registry: &mut $shard.registry,
+            preferences: &mut $shard.preferences,
+            counters: &mut $shard.counters,
+            entropy: $shard.entropy.as_mut(),
+            ids: &mut $shard.ids,
+            commands: Vec::new(),
+        }
+    };
+}
+
+mod index;
+mod outside;
 mod rejoin;
+mod views;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
-use self::rejoin::Rejoin;
-
+use self::{index::Index, rejoin::Rejoin};
 use super::{
     Command, Entropy, Event, Time,
-    config::CoreConfig,
-    event::{ClientTx, Hop, LegKey, MediaEvent, Peer, ServerTx, SipCommand, SipEvent},
+    config::{CoreConfig, User},
+    event::{ClientTx, Hop, MediaEvent, SipCommand, SipEvent},
     groups::EndedGroups,
     last_notifications::LastNotifications,
-    policy::{media_path::media_path, preferences::PreferenceTable},
+    policy::{Policy, preferences::PreferenceTable, retrieval::Retrieved},
     proxy::{self, Proxy},
     registry::Registry,
-    room::give_back,
-    session::{self, Context, Ids, Keys, Session},
+    session::{Context, Ids, Session},
     sip::{Dialog, Method, Request, Response},
-    store::{OrderId, StoreCounters},
-    view::{DeviceView, GroupView, SessionView},
+    store::StoreCounters,
 };
 
 /// Routes events to the registrar and to the sessions; see the contract in [`super`].
@@ -57,36 +74,6 @@ impl Default for Limits {
     }
 }
 
-/// Who an event is for. A function of the sessions: made anew from [`Session::keys`] after every event.
-#[derive(Default)]
-struct Index {
-    /// By Call-ID and our tag.
-    dialogs: HashMap<(String, String), u64>,
-    clients: HashMap<ClientTx, u64>,
-    servers: HashMap<ServerTx, u64>,
-    media: HashMap<LegKey, u64>,
-    orders: HashMap<OrderId, u64>,
-    users: HashMap<String, BTreeSet<u64>>,
-    deadlines: BTreeSet<(Time, u64)>,
-    entries: HashMap<u64, (Keys, Option<Time>)>,
-}
-
-/// The surroundings of an event, borrowed field by field: the sessions stay free.
-macro_rules! context {
-    ($shard:ident, $now:expr) => {
-        Context {
-            now: $now,
-            config: &$shard.config,
-            registry: &mut $shard.registry,
-            preferences: &$shard.preferences,
-            counters: &mut $shard.counters,
-            entropy: $shard.entropy.as_mut(),
-            ids: &mut $shard.ids,
-            commands: Vec::new(),
-        }
-    };
-}
-
 impl Shard {
     /// An empty shard.
     pub fn new(config: CoreConfig, entropy: Box<dyn Entropy>) -> Shard {
@@ -96,7 +83,7 @@ impl Shard {
     /// An empty shard that takes no more than this.
     pub fn with_limits(config: CoreConfig, entropy: Box<dyn Entropy>, limits: Limits) -> Shard {
         let registry = Registry::new(&config);
-        let preferences = PreferenceTable::new(&config.policy, &config.users);
+        let preferences = PreferenceTable::new(&config.policy, &config.users, config.xdms);
         Shard {
             config,
             entropy,
@@ -130,6 +117,7 @@ impl Shard {
                 let session = self.index.media.get(leg).copied();
                 self.give(now, session, Event::Media(event))
             }
+            Event::Preferences(answer) => self.preferences_retrieved(now, answer),
             Event::Sip(event) => self.sip(now, event),
             Event::Store(outcome) => {
                 self.counters.note(&outcome.stored);
@@ -159,71 +147,18 @@ impl Shard {
         commands
     }
 
+    /// Policy and users are these from now on: for new sessions, for registrations, and for the next step of each
+    /// session that asks for them. No session ends because of it.
+    pub fn reload(&mut self, policy: Policy, users: Vec<User>) {
+        self.config.policy = policy;
+        self.config.users = users;
+        self.registry.reload(&self.config);
+        self.preferences.reload(&self.config.policy, &self.config.users);
+    }
+
     /// Is there a session, be it one that is ending?
     pub fn has_sessions(&self) -> bool {
         !self.sessions.is_empty() || self.proxy.is_busy()
-    }
-
-    /// The sessions, oldest first.
-    pub fn sessions(&self, now: Time) -> Vec<SessionView> {
-        self.session_views(now).collect()
-    }
-
-    /// As [`Shard::sessions`], made one by one as they are taken: of a large table, take no more than needed.
-    pub fn session_views(&self, now: Time) -> impl Iterator<Item = SessionView> {
-        let mut ours = self.sessions.values().peekable();
-        let mut proxied = self.proxy.views(now).peekable();
-        std::iter::from_fn(move || match (ours.peek(), proxied.peek()) {
-            (Some(session), Some(other)) if other.id < session.id() => proxied.next(),
-            (None, _) => proxied.next(),
-            (Some(_), _) => ours.next().map(|session| session.view(now)),
-        })
-    }
-
-    /// How many sessions there are, proxied ones included.
-    pub fn session_count(&self) -> usize {
-        self.sessions.len() + self.proxy.len()
-    }
-
-    /// How many of them are proxied.
-    pub fn proxied_count(&self) -> usize {
-        self.proxy.len()
-    }
-
-    /// The registered devices.
-    pub fn devices(&self, now: Time) -> Vec<DeviceView> {
-        self.registry.view(now)
-    }
-
-    /// As [`Shard::devices`], made one by one as they are taken: of a large table, take no more than needed.
-    pub fn device_views(&self, now: Time) -> impl Iterator<Item = DeviceView> {
-        self.registry.views(now)
-    }
-
-    /// How many devices are registered.
-    pub fn device_count(&self) -> usize {
-        self.registry.count()
-    }
-
-    /// How the message store has done.
-    pub fn store_counters(&self) -> StoreCounters {
-        self.counters
-    }
-
-    /// Group sessions that have ended, the last one first, made one by one as they are taken.
-    pub fn group_views(&self, now: Time) -> impl Iterator<Item = GroupView> {
-        self.groups.views(now)
-    }
-
-    /// How many of them are remembered.
-    pub fn group_count(&self) -> usize {
-        self.groups.len()
-    }
-
-    /// The session that an MSRP leg belongs to, and the name of its side: device name, instance or URI.
-    pub fn leg_owner(&self, leg: LegKey) -> Option<(u64, &str)> {
-        let session = self.sessions.get(self.index.media.get(&leg)?)?;
-        Some((session.id(), session.leg_name(leg)?))
     }
 
     fn sip(&mut self, now: Time, event: SipEvent) -> Vec<Command> {
@@ -291,101 +226,11 @@ impl Shard {
         cx.commands
     }
 
-    /// A request that belongs to no dialog of ours.
-    fn request(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
-        if matches!(request.method, Method::Other(_)) {
-            // The method is looked at before anything else (RFC 3261 section 8.2.1).
-            return self.answer(now, |cx| {
-                let response = cx.refusal(request, 501).with("Allow", Method::known());
-                cx.respond(tx, response);
-            });
-        }
-        if request.to_tag().is_some() {
-            let last = request.method == Method::Notify && self.last_notifications.takes(now, request);
-            return self.answer(now, |cx| cx.refuse(tx, request, if last { 200 } else { 481 }));
-        }
-        match request.method {
-            Method::Invite => self.invite(now, tx, from, request),
-            Method::Options => self.answer(now, |cx| session::options(cx, tx, request)),
-            Method::Register => self.register(now, tx, from, request),
-            // They belong into a dialog.
-            Method::Ack
-            | Method::Bye
-            | Method::Cancel
-            | Method::Notify
-            | Method::Other(_)
-            | Method::Prack
-            | Method::Update => self.answer(now, |cx| cx.refuse(tx, request, 481)),
-            Method::Info | Method::Message | Method::Publish | Method::Refer | Method::Subscribe => self
-                .answer(now, |cx| {
-                    let response = cx.refusal(request, 405).with("Allow", ALLOW);
-                    cx.respond(tx, response);
-                }),
-        }
-    }
-
-    fn invite(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
-        // A proxy may forget a session: it goes on all the same.
-        let full = self.session_count() >= self.limits.sessions && !self.proxy.forget_one();
-        if self.closing || full {
-            return self.answer(now, |cx| {
-                let response = cx.refusal(request, 503).with("Retry-After", "10");
-                cx.respond(tx, response);
-            });
-        }
-        let mut cx = context!(self, now);
-        let originator = match session::admit(&mut cx, from, request) {
-            Ok(originator) => originator,
-            Err(mut refusal) => {
-                cx.tagged(request, &mut refusal);
-                cx.respond(tx, *refusal);
-                return cx.commands;
-            }
-        };
-        let (hold, mut commands) = match self.rejoin(now, tx, from, request, &originator) {
-            Rejoin::Done(commands) => return commands,
-            Rejoin::Go { hold, commands } => (hold, commands),
-            Rejoin::None => (false, Vec::new()),
-        };
-        let mut cx = context!(self, now);
-        let preferences = cx.preferences.of(&originator.user);
-        let needed =
-            || media_path(&cx.config.policy, &preferences, originator.wants_media_path(&cx)).is_some();
-        if !hold && !needed() {
-            self.proxy.invite(&mut cx, tx, from, request, originator);
-            commands.extend(cx.commands);
-            return commands;
-        }
-        let session = session::invite(&mut cx, tx, from, request, originator, hold);
-        commands.extend(cx.commands);
-        if let Some(session) = session {
-            let id = session.id();
-            self.sessions.insert(id, session);
-            self.index_anew(id);
-        }
-        commands
-    }
-
-    fn register(&mut self, now: Time, tx: ServerTx, from: &Peer, request: &Request) -> Vec<Command> {
-        let response = self.registry.register(now, self.entropy.as_mut(), request, from);
-        let registered = response.is_success();
-        let mut commands = vec![Command::Sip(SipCommand::Respond { tx, response })];
-        if registered && self.config.policy.late_devices && !self.closing {
-            commands.extend(self.invite_late(now, request));
-        }
-        commands
-    }
-
-    /// A device of a user may be new: sessions of that user invite it (policy `late_devices`).
-    fn invite_late(&mut self, now: Time, request: &Request) -> Vec<Command> {
-        let to = request.headers.get("To").and_then(|to| super::sip::NameAddr::parse(to).ok());
-        let user = to.and_then(|to| self.registry.known_user(&to.uri).or(Some(to.uri)));
-        let sessions = user.and_then(|user| self.index.users.get(&user).cloned()).unwrap_or_default();
-        let mut commands = Vec::new();
-        for id in sessions {
-            commands.extend(self.with_session(now, id, Session::deliver_directly));
-        }
-        commands
+    /// Every session of the user may have waited for it.
+    fn preferences_retrieved(&mut self, now: Time, answer: Retrieved) -> Vec<Command> {
+        let sessions = self.index.users.get(&answer.user).cloned().unwrap_or_default();
+        self.preferences.take(answer);
+        sessions.into_iter().flat_map(|id| self.with_session(now, id, Session::wishes_known)).collect()
     }
 
     fn tick(&mut self, now: Time) -> Vec<Command> {
@@ -458,69 +303,6 @@ impl Shard {
         let (request, hop): (Request, Hop) = dialog.request(Method::Bye);
         let bye = SipCommand::Request { tx: self.ids.client(), request, hop };
         vec![Command::Sip(ack), Command::Sip(bye)]
-    }
-}
-
-/// Methods that we take outside of a dialog.
-const ALLOW: &str = "ACK, CANCEL, INVITE, OPTIONS, REGISTER";
-
-impl Index {
-    /// The session of a request inside a dialog: the To tag is ours.
-    fn dialog(&self, request: &Request) -> Option<u64> {
-        self.dialogs.get(&(request.call_id().to_owned(), request.to_tag()?)).copied()
-    }
-
-    /// A session is gone: tables that were large may get smaller.
-    fn give_back(&mut self) {
-        give_back(&mut self.dialogs);
-        give_back(&mut self.clients);
-        give_back(&mut self.servers);
-        give_back(&mut self.media);
-        give_back(&mut self.orders);
-        give_back(&mut self.users);
-        give_back(&mut self.entries);
-    }
-
-    /// Puts a session's keys in the place of those it had; without an entry it is gone.
-    fn replace(&mut self, id: u64, entry: Option<(Keys, Option<Time>)>) {
-        if self.entries.get(&id) == entry.as_ref() {
-            return;
-        }
-        if let Some((keys, deadline)) = self.entries.remove(&id) {
-            keys.dialogs.iter().for_each(|key| {
-                self.dialogs.remove(key);
-            });
-            keys.clients.iter().for_each(|key| {
-                self.clients.remove(key);
-            });
-            keys.servers.iter().for_each(|key| {
-                self.servers.remove(key);
-            });
-            keys.media.iter().for_each(|key| {
-                self.media.remove(key);
-            });
-            keys.orders.iter().for_each(|key| {
-                self.orders.remove(key);
-            });
-            if let Some(time) = deadline {
-                self.deadlines.remove(&(time, id));
-            }
-            if let Some(sessions) = self.users.get_mut(&keys.user) {
-                sessions.remove(&id);
-                if sessions.is_empty() {
-                    self.users.remove(&keys.user);
-                }
-            }
-        }
-        let Some((keys, deadline)) = entry else { return self.give_back() };
-        self.dialogs.extend(keys.dialogs.iter().map(|key| (key.clone(), id)));
-        self.clients.extend(keys.clients.iter().map(|key| (*key, id)));
-        self.servers.extend(keys.servers.iter().map(|key| (*key, id)));
-        self.media.extend(keys.media.iter().map(|key| (*key, id)));
-        self.orders.extend(keys.orders.iter().map(|key| (*key, id)));
-        self.users.entry(keys.user.clone()).or_default().insert(id);
-        self.deadlines.extend(deadline.map(|time| (time, id)));
-        self.entries.insert(id, (keys, deadline));
     }
 }
 

@@ -11,7 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     core::{
         Command, Event, Time,
+        config::User,
         event::{LegCounters, LegDown, LegKey, MediaCommand, MediaEvent, SipEvent},
+        policy::{
+            Policy,
+            retrieval::{Retrieved, XdmsCounters},
+        },
         shard::Shard,
         store::{Outcome, StoreCounters},
         view::{DeviceView, GroupView, SessionView},
@@ -19,6 +24,7 @@ use crate::{
     msrp::Relay,
     sip::SipShell,
     store::Store,
+    xdm::Xdms,
 };
 
 /// What the admin socket wants to know of the core, which does nothing else while it answers: no more than is shown.
@@ -43,6 +49,17 @@ pub(super) struct CoreQuery {
     pub(super) reply: oneshot::Sender<CoreAnswer>,
 }
 
+/// Policy and users that count from now on.
+#[derive(Debug)]
+pub(super) struct Reload {
+    /// Operator policy.
+    pub(super) policy: Policy,
+    /// Users of the users file.
+    pub(super) users: Vec<User>,
+    /// Told when the core has them.
+    pub(super) done: oneshot::Sender<()>,
+}
+
 /// What the core answers.
 #[derive(Debug, Default)]
 pub(super) struct CoreAnswer {
@@ -62,6 +79,8 @@ pub(super) struct CoreAnswer {
     pub(super) group_total: usize,
     /// How the store has done.
     pub(super) store: StoreCounters,
+    /// How the XDMS has done, where there is one.
+    pub(super) xdms: Option<XdmsCounters>,
     /// Session and name of those legs asked for that the core still knows.
     pub(super) owners: HashMap<LegKey, (u64, String)>,
     /// What past MSRP legs have carried.
@@ -99,6 +118,8 @@ pub(super) struct Shells {
     pub(super) relay: Arc<Relay>,
     /// The message store, where there is one.
     pub(super) store: Option<Store>,
+    /// The XDMS, where there is one.
+    pub(super) xdms: Option<Xdms>,
 }
 
 /// Where events come from.
@@ -109,8 +130,12 @@ pub(super) struct Inputs {
     pub(super) media: mpsc::UnboundedReceiver<MediaEvent>,
     /// From the message store.
     pub(super) store: mpsc::UnboundedReceiver<Outcome>,
+    /// From the XDMS.
+    pub(super) preferences: mpsc::UnboundedReceiver<Retrieved>,
     /// From the admin socket.
     pub(super) queries: mpsc::Receiver<CoreQuery>,
+    /// Changes of the configuration.
+    pub(super) reloads: mpsc::Receiver<Reload>,
     /// Comes when all sessions shall end.
     pub(super) shut_down: oneshot::Receiver<()>,
 }
@@ -135,11 +160,18 @@ pub(super) async fn run(mut shard: Shard, shells: Shells, mut inputs: Inputs, st
                 None => return,
             },
             Some(outcome) = inputs.store.recv() => Event::Store(outcome),
+            Some(answer) = inputs.preferences.recv() => Event::Preferences(answer),
             () = sleep_until(deadline) => Event::Tick,
             _ = &mut inputs.shut_down, if !ending => {
                 ending = true;
                 let commands = shard.shut_down(now(start));
                 carry_out(&shells, commands);
+                continue;
+            }
+            Some(Reload { policy, users, done }) = inputs.reloads.recv() => {
+                shard.reload(policy, users);
+                // Who does not wait for it needs no word.
+                let _ = done.send(());
                 continue;
             }
             Some(query) = inputs.queries.recv() => {
@@ -166,6 +198,11 @@ fn carry_out(shells: &Shells, commands: Vec<Command>) {
         }
         match command {
             Command::Media(command) => shells.relay.command(command),
+            Command::Preferences(question) => {
+                if let Some(xdms) = &shells.xdms {
+                    xdms.ask(question);
+                }
+            }
             Command::Sip(command) => shells.sip.command(command),
             Command::Store(order) => match (&shells.store, ended) {
                 (Some(_), Some(stream)) => shells.relay.order_behind(stream, order),
@@ -204,6 +241,7 @@ fn look_up(shard: &Shard, wanted: &Wanted, now: Time, past: &Past) -> CoreAnswer
         groups: shard.group_views(now).take(wanted.groups).collect(),
         group_total: shard.group_count(),
         store: shard.store_counters(),
+        xdms: shard.xdms_counters(),
         owners: wanted.legs.iter().filter_map(owner).collect(),
         past: past.clone(),
     }
@@ -244,6 +282,7 @@ mod tests {
             own_uri: None,
             outside_trust_domain: false,
             store: None,
+            xdms: None,
         };
         let mut shard = Shard::new(config, Box::new(SeededEntropy(1)));
         for user in 0..users {

@@ -11,6 +11,7 @@ use super::{
     fast::FastPath,
     guarded::Guarded,
     maps::{Maps, only},
+    reload::Reloader,
     settings::Settings,
     shard::{CoreAnswer, CoreQuery, Shells, Wanted},
 };
@@ -45,6 +46,8 @@ pub(super) struct Views {
     pub(super) maps: Maps,
     /// What can be changed.
     pub(super) settings: Settings,
+    /// Reads the configuration again.
+    pub(super) reloader: Reloader,
 }
 
 impl Source for Views {
@@ -95,6 +98,7 @@ impl Source for Views {
                     None => stopping(),
                 }
             }
+            Query::Reload => self.reloader.answer().await,
             Query::Sessions => match self.core(Wanted { sessions: rows, ..Wanted::default() }).await {
                 Some(mut core) => {
                     let carried: HashMap<LegKey, LegCounters> = self
@@ -176,6 +180,7 @@ impl Views {
             programs_measured: self.settings.measures(),
             store: self.shells.store.is_some().then_some(core.store),
             recording: self.shells.store.as_ref().map(Store::recording),
+            xdms: core.xdms,
             guard: self.guard.stats(),
             sip: serde_json::to_value(self.shells.sip.stats()).unwrap_or_default(),
         }

@@ -25,6 +25,8 @@ pub(crate) struct Frame {
     sack: Option<[u32; 2]>,
     ip_options: bool,
     pub(crate) spoilt: bool,
+    /// Octets of the segments that it is to be cut into (GSO); 0: it is one.
+    pub(crate) segment: u32,
     payload: Vec<u8>,
 }
 
@@ -43,6 +45,7 @@ impl Frame {
             sack: None,
             ip_options: false,
             spoilt: false,
+            segment: 0,
             payload: Vec::new(),
         }
     }
@@ -62,6 +65,11 @@ impl Frame {
 
     pub(crate) fn payload(mut self, octets: &[u8]) -> Frame {
         self.payload = octets.to_vec();
+        self
+    }
+    /// One packet of several segments.
+    pub(crate) fn segment(mut self, octets: u32) -> Frame {
+        self.segment = octets;
         self
     }
     pub(crate) fn flags(mut self, flags: u8) -> Frame {
@@ -108,6 +116,10 @@ impl Frame {
     pub(crate) fn of_stranger(mut self) -> Frame {
         self.from.set_port(self.from.port() ^ 1);
         self
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.payload.clone()).unwrap()
     }
 
     pub(crate) fn octets(&self) -> Vec<u8> {

@@ -11,6 +11,7 @@ mod duplex;
 mod ends;
 mod frames;
 mod lab;
+mod long;
 mod loss;
 mod message;
 mod programs;

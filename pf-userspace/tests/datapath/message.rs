@@ -14,6 +14,21 @@ fn theirs(n: usize) -> String {
     format!("msrp://peer{}.example:9/{};tcp", "x".repeat(n * 3), "p".repeat(12))
 }
 
+/// Paths of one length.
+fn theirs_alike(n: usize) -> String {
+    format!("msrp://peer{n}.example:9/{};tcp", "p".repeat(12))
+}
+
+/// The path block that peer `n` writes, where all are of one length.
+pub(crate) fn alike_in_block(n: usize) -> Vec<u8> {
+    format!("To-Path: {}\r\nFrom-Path: {}\r\n", ours(n), theirs_alike(n)).into_bytes()
+}
+
+/// The path block that is written to it.
+pub(crate) fn alike_out_block(n: usize) -> Vec<u8> {
+    format!("To-Path: {}\r\nFrom-Path: {}\r\n", theirs_alike(n), ours(n)).into_bytes()
+}
+
 /// The path block that peer `n` writes.
 pub(crate) fn in_block(n: usize) -> Vec<u8> {
     format!("To-Path: {}\r\nFrom-Path: {}\r\n", ours(n), theirs(n)).into_bytes()

@@ -13,13 +13,21 @@ use super::{
     datapath_with,
     frames::{Frame, Seen},
     lab::Lab,
-    message::{in_block, out_block, send, session},
+    message::{alike_in_block, alike_out_block, in_block, out_block, send, session},
 };
 
 /// The programs' answers.
 pub(crate) const NEXT: i32 = -1;
 pub(crate) const DROP: i32 = 2;
 pub(crate) const REDIRECT: i32 = 7;
+
+/// What the peers' path lines are.
+struct Paths {
+    in_block: fn(usize) -> Vec<u8>,
+    out_block: fn(usize) -> Vec<u8>,
+    /// They are all of one length.
+    long: bool,
+}
 
 /// An originator (0), a far end (1), a device (2): registered, learned, and armed.
 pub(crate) struct Stage {
@@ -31,6 +39,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(lab: &Lab) -> Option<Stage> {
+        Stage::with(lab, Paths { in_block, out_block, long: false })
+    }
+
+    fn with(lab: &Lab, paths: Paths) -> Option<Stage> {
         let settings = DatapathSettings { connections: 64, legs: 64, ..DatapathSettings::default() };
         let datapath = datapath_with(&settings)?;
         let (peers, ours): (Vec<_>, Vec<_>) = lab.connect(3).into_iter().unzip();
@@ -45,10 +57,10 @@ impl Stage {
                 let plan = LegPlan {
                     connection: stage.connections[n],
                     session: session(n).into_bytes(),
-                    in_block: in_block(n),
-                    out_block: out_block(n),
+                    in_block: (paths.in_block)(n),
+                    out_block: (paths.out_block)(n),
                     any_type: false,
-                    long: false,
+                    long: paths.long,
                     answer_to: (n < 2).then(|| legs[1 - n]),
                     targets: if n == 0 { vec![legs[1], legs[2]] } else { Vec::new() },
                 };
@@ -65,7 +77,16 @@ impl Stage {
 
     /// Everything armed.
     pub(crate) fn armed(lab: &Lab) -> Option<Stage> {
-        let mut stage = Stage::new(lab)?;
+        Stage::new(lab)?.arm()
+    }
+
+    /// The same, with paths of one length.
+    pub(crate) fn armed_for_long(lab: &Lab) -> Option<Stage> {
+        Stage::with(lab, Paths { in_block: alike_in_block, out_block: alike_out_block, long: true })?.arm()
+    }
+
+    fn arm(self) -> Option<Stage> {
+        let mut stage = self;
         for n in 0..3 {
             assert!(stage.arm_leg(n) && stage.arm_source(n));
         }
@@ -104,7 +125,7 @@ impl Stage {
     /// What the program answers, what it counted, and the frame if it goes on.
     pub(crate) fn judge(&mut self, way: Way, frame: &Frame) -> (i32, Vec<Count>, Option<Seen>) {
         let before = self.datapath.counts().unwrap();
-        let (action, octets) = self.datapath.judge(way, &frame.octets()).unwrap();
+        let (action, octets) = self.datapath.judge(way, &frame.octets(), frame.segment).unwrap();
         let after = self.datapath.counts().unwrap();
         let seen = (action != DROP && !frame.spoilt).then(|| Seen::read(&octets));
         (action, counted(&before, &after), seen)

@@ -42,6 +42,8 @@ pub struct SceneOptions {
     pub store: String,
     /// Lines of the `[datapath]` table.
     pub datapath: String,
+    /// Further tables.
+    pub more: String,
     /// Users beside alice: address, user name, password.
     pub others: Vec<(String, String, String)>,
 }
@@ -62,6 +64,7 @@ impl Default for SceneOptions {
             user: String::new(),
             store: String::new(),
             datapath: String::new(),
+            more: String::new(),
             others: Vec::new(),
         }
     }
@@ -126,7 +129,7 @@ impl Scene {
         (pf.sip, pf.msrp) = (options.sip, options.msrp);
         pf.fast_path = options.fast_path;
         pf.user = options.user;
-        pf.more = format!("[store]\n{}\n[datapath]\n{}\n", options.store, options.datapath);
+        pf.more = format!("[store]\n{}\n[datapath]\n{}\n{}\n", options.store, options.datapath, options.more);
         pf.users.extend(options.others);
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {

@@ -1,10 +1,12 @@
 //! What the operator decides. One value, read by the procedures, never changed by them.
 
+pub mod access_rules;
 pub mod interworking;
 pub mod media_path;
 pub mod preferences;
 pub mod privacy;
 pub mod rejoin;
+pub mod retrieval;
 pub mod version;
 
 use std::time::Duration;

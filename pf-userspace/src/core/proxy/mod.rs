@@ -23,8 +23,9 @@ use super::{
     Time,
     config::CoreConfig,
     event::{ClientTx, FlowId, Forward, NoAnswer, Peer, ServerTx, SipCommand},
+    identity::said_identities,
     room::give_back,
-    session::{Context, Originator, check},
+    session::{Context, Originator, check_again},
     sip::{Method, Request, Response},
     view::SessionView,
 };
@@ -102,12 +103,17 @@ impl Proxy {
         };
         let (session, dialog) = self.session_of(request, side);
         // Clause 8.2.2.5 step 1: the checks of 8.2.2.1 again.
-        if request.method == Method::Invite
-            && side == Side::Caller
-            && let Some(session) = session.and_then(|id| self.sessions.get(&id))
-            && let Err(refusal) = check(cx, request, &session.user, &session.asserted)
-        {
-            return cx.respond(tx, *refusal);
+        if request.method == Method::Invite && side == Side::Caller {
+            let checked = match session.and_then(|id| self.sessions.get(&id)) {
+                Some(session) => check_again(cx, request, &session.user, &session.asserted),
+                // It was forgotten: what the request says of its sender is looked at.
+                None => said_identities(cx.config, request, from)
+                    .iter()
+                    .try_for_each(|address| check_again(cx, request, address, &[])),
+            };
+            if let Err(refusal) = checked {
+                return cx.respond(tx, *refusal);
+            }
         }
         let onward = match forwarding::inside(cx, from, request, side, self.flow(session)) {
             Ok(onward) => onward,

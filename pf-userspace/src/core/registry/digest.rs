@@ -57,11 +57,16 @@ impl Authenticator {
         Authenticator {
             realm: realm.replace(['"', '\\'], ""),
             algorithms: algorithms.to_vec(),
-            by_name: users.iter().enumerate().map(|(index, user)| (user.username.clone(), index)).collect(),
+            by_name: by_name(users),
             key: None,
             used: BTreeMap::new(),
             not_before: Time::ZERO,
         }
+    }
+
+    /// The users are these from now on; what was challenged before may still be answered.
+    pub(crate) fn set_users(&mut self, users: &[User]) {
+        self.by_name = by_name(users);
     }
 
     /// The user (index) whose credentials the request carries, or the challenge to answer with.
@@ -152,6 +157,10 @@ impl Authenticator {
         let right = hex(&sign(self.key.as_ref()?, head).finalize().into_bytes()[..16]);
         same_octets(right.as_bytes(), signature.as_bytes()).then(|| nonce_time(head))?
     }
+}
+
+fn by_name(users: &[User]) -> BTreeMap<String, usize> {
+    users.iter().enumerate().map(|(index, user)| (user.username.clone(), index)).collect()
 }
 
 fn sign(key: &[u8; 64], text: &str) -> Hmac<Sha256> {

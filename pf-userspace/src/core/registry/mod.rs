@@ -9,6 +9,7 @@ pub(crate) mod digest;
 mod gruu;
 mod preferences;
 mod register;
+mod reload;
 pub mod suitable;
 mod third_party;
 
@@ -50,6 +51,8 @@ pub struct Registry {
     owners: BTreeMap<String, usize>,
     /// Addresses that may not start a session, by [`address_key`].
     barred: BTreeSet<String>,
+    /// Addresses of users that the configuration had once, and has no more.
+    removed: BTreeSet<String>,
     /// Users whose sessions always go through us.
     media_path: BTreeSet<String>,
     /// Shortest and longest registration, in seconds.
@@ -103,18 +106,15 @@ impl Registry {
     /// An empty registry for the users and domains of this configuration.
     pub fn new(config: &CoreConfig) -> Registry {
         let realm = config.domains.first().map_or("pf", String::as_str);
-        let keys = |list: &[String]| list.iter().filter_map(|address| address_key(address)).collect();
-        let addresses = config.users.iter().enumerate();
-        let owners = addresses
-            .flat_map(|(i, user)| user.addresses.iter().filter_map(move |a| Some((address_key(a)?, i))));
         Registry {
             authenticator: Authenticator::new(realm, &config.digest, &config.users),
             domains: config.domains.clone(),
             sip: config.sip.clone(),
             registrars: config.registrars.clone(),
             users: config.users.clone(),
-            owners: owners.collect(),
+            owners: owners(&config.users),
             barred: keys(&config.policy.barred),
+            removed: BTreeSet::new(),
             media_path: keys(&config.policy.media_path_users),
             bounds: (config.policy.registration_min_seconds, config.policy.registration_max_seconds),
             accounts: BTreeMap::new(),
@@ -305,6 +305,18 @@ impl Registry {
         self.accounts.insert(key.to_owned(), account);
         result
     }
+}
+
+/// Which of the users has an address.
+fn owners(users: &[User]) -> BTreeMap<String, usize> {
+    let addresses = users.iter().enumerate();
+    addresses
+        .flat_map(|(i, user)| user.addresses.iter().filter_map(move |a| Some((address_key(a)?, i))))
+        .collect()
+}
+
+fn keys(addresses: &[String]) -> BTreeSet<String> {
+    addresses.iter().filter_map(|address| address_key(address)).collect()
 }
 
 impl Account {

@@ -141,7 +141,7 @@ impl Session {
         self.devices_leave(cx, reason);
         // c. BYE to each IWF, d. or to the other CPM entity; e. their answers are waited for; f. then all media.
         let until = cx.now + FAREWELL;
-        let until = if self.has_open_record(cx) { until.before(cx.store_wait()) } else { until };
+        let until = if self.may_order_at_its_end(cx) { until.before(cx.store_wait()) } else { until };
         self.farewell = Some(Farewell { tx, from: A, until });
         self.storing.leaves(end, reason);
         for far in self.fars_of_any_state() {

@@ -131,7 +131,7 @@ impl Session {
 
     /// What the user wants, as far as there is a store to fulfil it.
     fn wishes(&self, cx: &Context<'_>) -> Preferences {
-        let wishes = cx.preferences.of(&self.invitation.user);
+        let wishes = cx.wishes(&self.invitation.user, &self.invitation.destination);
         cx.config.store.map(|_| wishes).unwrap_or_default()
     }
 

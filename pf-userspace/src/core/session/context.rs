@@ -8,7 +8,7 @@ use crate::core::{
     Command, Entropy, Time,
     config::CoreConfig,
     event::{ClientTx, Hop, LegKey, MediaCommand, ServerTx, SipCommand, StreamKey},
-    policy::preferences::PreferenceTable,
+    policy::preferences::{PreferenceTable, Preferences},
     registry::Registry,
     sip::{Request, Response, dialog::with_tag},
     store::{Order, OrderId, StoreCounters},
@@ -23,7 +23,7 @@ pub struct Context<'a> {
     /// The users' devices.
     pub registry: &'a mut Registry,
     /// What each user wants.
-    pub preferences: &'a PreferenceTable,
+    pub preferences: &'a mut PreferenceTable,
     /// How the message store does.
     pub counters: &'a mut StoreCounters,
     /// Randomness.
@@ -79,6 +79,19 @@ impl Context<'_> {
     pub(crate) fn store(&mut self, order: Order) {
         self.counters.ordered += 1;
         self.commands.push(Command::Store(order));
+    }
+
+    /// What a user wants done with what is said between the user and `other`, as far as is known.
+    pub(crate) fn wishes(&self, user: &str, other: &str) -> Preferences {
+        self.preferences.of(user, other, self.now)
+    }
+
+    /// Asks the XDMS what a user wants (clause 8.4.1), unless that is being asked. Gives the time after which its
+    /// answer is not waited for; none without an XDMS.
+    pub(crate) fn ask_wishes(&mut self, user: &str) -> Option<Time> {
+        let xdms = self.config.xdms?;
+        self.commands.extend(self.preferences.ask(user).map(Command::Preferences));
+        Some(self.now + xdms.wait)
     }
 
     /// How long to wait for the message store.

@@ -280,6 +280,20 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// The same for a re-INVITE (clause 8.2.2.5 step 1): who sends it was found out when the session began, and may be no
+/// user any more.
+pub(crate) fn check_again(
+    cx: &mut Context<'_>,
+    request: &Request,
+    user: &str,
+    asserted: &[String],
+) -> Result<(), Box<Response>> {
+    if cx.registry.is_removed(user) {
+        return Err(Box::new(cx.warning(request, 403, NOT_AUTHORISED)));
+    }
+    check(cx, request, user, asserted)
+}
+
 /// All addresses of an originator.
 fn addresses(cx: &Context<'_>, user: &str, asserted: &[String]) -> Vec<String> {
     let mut addresses = cx.registry.user_addresses(user).unwrap_or_default().to_vec();

@@ -135,7 +135,8 @@ impl Session {
     /// Clause 8.2.2.6, its note: the last known participants are part of what is delivered. They go first, in a form
     /// that the client accepts.
     fn deliver_participants(&mut self, cx: &Context<'_>) {
-        let wanted = cx.config.store.is_some() && cx.preferences.of(&self.invitation.user).allow_defer;
+        let wishes = cx.wishes(&self.invitation.user, &self.invitation.destination);
+        let wanted = cx.config.store.is_some() && wishes.allow_defer;
         let focus = self.legs[F].dialog.target.clone();
         let document = self.subscription.as_ref().filter(|_| wanted);
         let Some(document) = document.and_then(|subscription| subscription.document(&focus)) else { return };

@@ -64,7 +64,7 @@ use serde::{Deserialize, Serialize};
 pub use context::{Context, Ids};
 pub use groups::GroupEnd;
 pub(crate) use invitation::{
-    FROM_TRUSTED, IN_TRUST_DOMAIN, NOT_AUTHORISED, Originator, admit, check, invite,
+    FROM_TRUSTED, IN_TRUST_DOMAIN, NOT_AUTHORISED, Originator, admit, check_again, invite,
 };
 pub(crate) use media::{Reach, own_uri};
 pub(crate) use options::options;
@@ -214,6 +214,7 @@ impl Session {
                 };
                 self.final_response(cx, tx, &Response::new(status));
             }
+            Event::Preferences(_) => self.wishes_known(cx),
             Event::Store(outcome) => {
                 self.stored(cx, &outcome);
                 self.intercepted_stored(cx, &outcome);
@@ -237,7 +238,8 @@ impl Session {
         let farewell = self.farewell.as_ref().map(Farewell::until).filter(|_| store.is_none());
         let interworking = self.interworking.deadline().filter(|_| !self.ending);
         let progress = self.reliable.as_ref().and_then(Reliable::deadline);
-        let waits = [store, lost, subscription, interworking, progress];
+        let wishes = self.storing.asked_until();
+        let waits = [store, lost, subscription, interworking, progress, wishes];
         clients.chain(acks).chain(timers).chain(farewell).chain(waits.into_iter().flatten()).min()
     }
 
@@ -404,6 +406,7 @@ impl Session {
 
     fn tick(&mut self, cx: &mut Context<'_>) {
         self.store_due(cx);
+        self.wishes_due(cx);
         self.intercepted_due(cx);
         self.subscription_due(cx);
         self.progress_due(cx);

@@ -2,7 +2,7 @@
 //!
 //! | step | what | where |
 //! |---|---|---|
-//! | 1 | the checks of an INVITE again | [`Session::modification_received`], by `invitation::check` |
+//! | 1 | the checks of an INVITE again | [`Session::modification_received`], by `invitation::check_again` |
 //! | 2 | B2BUA: a re-INVITE of our own | [`Session::change`] |
 //! | 3 | proxy: on, without our Route | `core::proxy` |
 //! | 4 | with IWFs, one after the other | `iwf_change` |
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     RINGING, Session, TRANSACTION, Work,
     context::Context,
-    invitation::check,
+    invitation::{Invitation, check_again},
     iwf_change::Plan,
     leg::{A, Close, LegNo, LegState, OwedAck, Unacked},
     media::read_answer,
@@ -65,8 +65,8 @@ impl Session {
         }
         // Step 1: the checks of 8.2.2.1 again. The session lives on if they fail.
         if no == A {
-            let user = self.invitation.user.clone();
-            if let Err(refusal) = check(cx, request, &user, &[]) {
+            let Invitation { user, asserted, .. } = &self.invitation;
+            if let Err(refusal) = check_again(cx, request, user, asserted) {
                 return cx.respond(tx, *refusal);
             }
         }

@@ -281,7 +281,7 @@ impl Session {
     /// Step 2: the group session has ended or is inactive: a new Group State Object, where the user wants one.
     fn group_is_inactive(&mut self, cx: &mut Context<'_>) {
         self.inactive = true;
-        let wishes = cx.preferences.of(&self.invitation.user);
+        let wishes = cx.wishes(&self.invitation.user, &self.invitation.destination);
         if cx.config.store.is_some() && (wishes.allow_store || wishes.allow_offline_storage) {
             let state = self.group_state(None);
             self.order_group_state(cx, state);

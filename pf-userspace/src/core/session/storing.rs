@@ -1,7 +1,7 @@
 //! Clauses 8.5 and 8.5.2: what a session has recorded in the message store, and what waits for it. The record begins
 //! after the 200 to the originating device (clause 8.2.2.1, 200 OK step 7); it is completed before the session ends
-//! towards the served client (clauses 8.2.2.3 and 8.2.2.4). Whatever the store does or does not do, the session
-//! goes on.
+//! towards the served client (clauses 8.2.2.3 and 8.2.2.4). Whatever the store and the XDMS do or do not do, the
+//! session goes on.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -24,6 +24,10 @@ use crate::core::{
 pub(crate) struct Storing {
     /// The originating device has its 200: there is a session to record.
     begun: bool,
+    /// The XDMS is being asked what the user wants.
+    asked: Option<Asked>,
+    /// The user wanted it when it began.
+    recorded: bool,
     /// Everything was ordered.
     completed: bool,
     /// How the client leaves, and its Reason, while the far end's answer to that is waited for.
@@ -38,6 +42,15 @@ pub(crate) struct Storing {
 
 /// The least difference of two times in the store.
 const RESOLUTION: Duration = Duration::from_micros(1);
+
+/// A record that begins as soon as it is known whether the user wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Asked {
+    /// When the 200 was sent.
+    since: Time,
+    /// What is known then decides.
+    until: Time,
+}
 
 /// Orders that hold a step up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +88,11 @@ impl Storing {
         self.wait.as_ref().map(|wait| wait.until)
     }
 
+    /// When the record begins without the word of the XDMS, where it waits for that.
+    pub(super) fn asked_until(&self) -> Option<Time> {
+        self.asked.map(|asked| asked.until)
+    }
+
     /// The orders whose outcome matters to the session.
     pub(super) fn orders(&self) -> impl Iterator<Item = OrderId> {
         self.wait.iter().flat_map(|wait| wait.orders.iter().copied())
@@ -82,10 +100,38 @@ impl Storing {
 }
 
 impl Session {
-    /// Clause 8.2.2.1, 200 OK step 7: the 200 was sent; the record begins.
+    /// Clause 8.2.2.1, 200 OK step 7: the 200 was sent. What the user wants is asked of the XDMS where there is one, and
+    /// then the record begins.
     pub(super) fn begin_record(&mut self, cx: &mut Context<'_>) {
         // A client that is back is in a session whose record has begun.
-        if std::mem::replace(&mut self.storing.begun, true) || !self.is_recorded(cx) {
+        if std::mem::replace(&mut self.storing.begun, true) || cx.config.store.is_none() {
+            return;
+        }
+        match cx.ask_wishes(&self.invitation.user) {
+            Some(until) => self.storing.asked = Some(Asked { since: cx.now, until }),
+            None => self.record(cx, cx.now),
+        }
+    }
+
+    /// The XDMS has answered, or has failed to.
+    pub(crate) fn wishes_known(&mut self, cx: &mut Context<'_>) {
+        if let Some(asked) = self.storing.asked.take() {
+            self.record(cx, asked.since);
+        }
+    }
+
+    /// The XDMS has been waited for long enough: what is known decides.
+    pub(super) fn wishes_due(&mut self, cx: &mut Context<'_>) {
+        if self.storing.asked_until().is_some_and(|until| until <= cx.now) {
+            cx.preferences.is_late();
+            self.wishes_known(cx);
+        }
+    }
+
+    /// The record begins, if the user wants that.
+    fn record(&mut self, cx: &mut Context<'_>, since: Time) {
+        self.storing.recorded = self.is_wanted(cx);
+        if !self.storing.recorded {
             return;
         }
         let header = |name| self.invitation.headers.get(name).map(str::to_owned);
@@ -96,7 +142,7 @@ impl Session {
             subject: header("Subject"),
             in_reply_to: header("InReplyTo-Contribution-ID"),
         };
-        self.order(cx, Body::SessionInfo(info));
+        self.order_as_of(cx, since, Body::SessionInfo(info));
         self.record_messages(cx);
     }
 
@@ -150,6 +196,7 @@ impl Session {
         if !self.storing.begun || std::mem::replace(&mut self.storing.completed, true) {
             return (BTreeSet::new(), None);
         }
+        self.wishes_known(cx);
         self.end_messages(cx);
         self.group_ended(cx, end);
         // For a lost client that is also where it finds the last participants.
@@ -167,14 +214,25 @@ impl Session {
         (group_state.into_iter().chain([last]).collect(), group_state)
     }
 
-    /// Is the history of this session recorded? Asked anew at each step, as each step of the clause does.
+    /// Is the history of this session recorded? Asked anew at each step, as each step of the clause does: what the user
+    /// does not want any more ends there.
     fn is_recorded(&self, cx: &Context<'_>) -> bool {
-        cx.config.store.is_some() && cx.preferences.of(&self.invitation.user).allow_offline_storage
+        self.storing.recorded && self.is_wanted(cx)
     }
 
-    /// Is there a record that is still to be completed, so that ending will take some time?
+    fn is_wanted(&self, cx: &Context<'_>) -> bool {
+        let wishes = cx.wishes(&self.invitation.user, &self.invitation.destination);
+        cx.config.store.is_some() && wishes.allow_offline_storage
+    }
+
+    /// Is there a record that is still to be completed?
     pub(super) fn has_open_record(&self, cx: &Context<'_>) -> bool {
         self.storing.begun && !self.storing.completed && self.is_recorded(cx)
+    }
+
+    /// May the end of the session order something from the store, so that it will take some time?
+    pub(super) fn may_order_at_its_end(&self, cx: &Context<'_>) -> bool {
+        self.has_open_record(cx) || self.storing.asked.is_some()
     }
 
     /// Orders one object of this session.

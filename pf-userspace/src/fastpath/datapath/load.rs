@@ -151,11 +151,22 @@ pub(super) fn run_control(ebpf: &mut Ebpf) -> io::Result<()> {
     program.test_run(options).map(drop).map_err(io::Error::other)
 }
 
+/// Octets of linux/bpf.h's `__sk_buff`.
+const SK_BUFF: usize = 192;
+/// Where its `gso_size` is.
+const GSO_SIZE: usize = 176;
+
 /// Runs ingress or egress once: the answer, and the frame afterwards.
-pub(super) fn judge(ebpf: &mut Ebpf, way: Way, frame: &[u8]) -> io::Result<(i32, Vec<u8>)> {
-    let mut out = vec![0; 4096];
+pub(super) fn judge(ebpf: &mut Ebpf, way: Way, frame: &[u8], segment: u32) -> io::Result<(i32, Vec<u8>)> {
+    let mut out = vec![0; 8192];
+    // What the kernel takes from `__sk_buff`; all else has to be zero.
+    let mut context = [0; SK_BUFF];
+    if let Some(place) = context.get_mut(GSO_SIZE..GSO_SIZE + 4) {
+        place.copy_from_slice(&segment.to_ne_bytes());
+    }
     let mut options = TestRunOptions::new();
     options.data_in = Some(frame);
+    options.ctx_in = Some(&context);
     options.data_out = Some(&mut out);
     let name = match way {
         Way::In => INGRESS,

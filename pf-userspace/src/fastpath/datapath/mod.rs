@@ -207,8 +207,8 @@ impl Datapath {
     /// Lets a program decide about a frame that no interface received: what it answers, and the frame afterwards. Copies
     /// that it sends really go out.
     #[doc(hidden)]
-    pub fn judge(&mut self, way: Way, frame: &[u8]) -> io::Result<(i32, Vec<u8>)> {
-        load::judge(&mut self.ebpf, way, frame)
+    pub fn judge(&mut self, way: Way, frame: &[u8], segment: u32) -> io::Result<(i32, Vec<u8>)> {
+        load::judge(&mut self.ebpf, way, frame, segment)
     }
 
     /// From now on the programs stay attached for a moment when this process dies, so that peers understand the ends

@@ -138,6 +138,50 @@ fn a_re_invite_passes_the_checks_again_and_leaves_the_route() {
     assert_eq!(w.shard.session_count(), 1, "the session lives on");
 }
 
+// Rows: MOD-01
+#[test]
+fn the_checks_are_those_of_now_and_of_forgotten_sessions_too() {
+    let mut policy =
+        Policy { media_path: MediaPath::WhenNeeded, direct_delivery: false, ..Policy::default() };
+    let mut w = proxying();
+    let (mut a, _, out) = w.talking(&[]);
+    policy.barred.push("sip:ann@example.org".to_owned());
+    w.shard.reload(policy.clone(), Vec::new());
+    let again = a.offer(Method::Invite, "v=0");
+    let tx = w.along(&out, again);
+    assert_eq!(w.response(tx).status, 403);
+    assert_eq!(w.shard.proxied_count(), 1);
+    // A restart: the key of the routes stays, and nothing else.
+    for (policy, header, text) in [
+        (policy, ("P-Asserted-Identity", "<sip:ann@example.org>"), "127 Service not authorised"),
+        (
+            Policy { barred: vec!["tel:+1555".to_owned()], ..Policy::default() },
+            ("P-Preferred-Identity", "<tel:+1-555>"),
+            "127 Service not authorised",
+        ),
+        (
+            Policy { allow_anonymity: false, ..Policy::default() },
+            ("Privacy", "id"),
+            "119 Anonymity not allowed",
+        ),
+    ] {
+        let mut w = World::with(|of_world| *of_world = policy);
+        let mut again = a.offer(Method::Invite, "v=0");
+        again.headers.push(header.0, header.1);
+        let tx = w.along(&out, again);
+        let refusal = w.response(tx);
+        assert_eq!(refusal.status, 403, "{text}");
+        assert!(refusal.headers.get("Warning").is_some_and(|warning| warning.contains(text)));
+        let again = a.offer(Method::Update, "v=0");
+        w.along(&out, again);
+        assert_eq!(w.onward().0.request.method, Method::Update, "no INVITE");
+    }
+    let mut w = World::with(|policy| policy.barred.push("sip:eve@example.org".to_owned()));
+    let again = a.offer(Method::Invite, "v=0");
+    w.along(&out, again);
+    assert_eq!(w.onward().0.request.method, Method::Invite);
+}
+
 #[test]
 fn the_caller_is_reached_over_its_own_connection() {
     let mut w = proxying();

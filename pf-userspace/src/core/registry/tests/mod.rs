@@ -44,6 +44,7 @@ pub(crate) fn config() -> CoreConfig {
         own_uri: None,
         outside_trust_domain: false,
         store: None,
+        xdms: None,
     }
 }
 

@@ -21,6 +21,7 @@ mod rejoin;
 mod storing;
 mod timer;
 mod walk;
+mod wishes;
 
 use std::{
     collections::BTreeMap,
@@ -153,6 +154,7 @@ impl World {
             own_uri: None,
             outside_trust_domain: false,
             store: None,
+            xdms: None,
         };
         change(&mut config);
         World {
@@ -400,7 +402,7 @@ impl World {
                     };
                     format!("{how} as {}", remote.path.join(" "))
                 }
-                Command::Sip(_) | Command::Store(_) => unreachable!(),
+                Command::Preferences(_) | Command::Sip(_) | Command::Store(_) => unreachable!(),
             })
             .collect()
     }

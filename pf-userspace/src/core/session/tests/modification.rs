@@ -254,3 +254,44 @@ fn a_device_that_moves_changes_its_own_leg_only() {
     assert_eq!(w.media(), ["await device1 as msrp://10.1.9.9:2855/moved;tcp"]);
     w.silent();
 }
+
+// Rows: MOD-01
+#[test]
+fn a_re_invite_passes_the_checks_of_an_invite_as_they_are_now() {
+    type Case = (fn(&mut Policy), &'static [(&'static str, &'static str)], &'static str);
+    let cases: [Case; 4] = [
+        (|policy| policy.barred.push("sip:ann@example.org".to_owned()), &[], "127 Service not authorised"),
+        // An address that the core has asserted.
+        (|policy| policy.barred.push("tel:+1555".to_owned()), &[], "127 Service not authorised"),
+        (
+            |policy| {
+                policy.client_version =
+                    Some(crate::core::policy::VersionRule::Minimum(crate::core::policy::Release {
+                        major: 2,
+                        minor: 2,
+                    }));
+            },
+            &[("User-Agent", "CPM-client/OMA1.0")],
+            "132 Version not supported",
+        ),
+        (|policy| policy.allow_anonymity = false, &[("Privacy", "id")], "119 Anonymity not allowed"),
+    ];
+    for (change, headers, text) in cases {
+        let mut policy = Policy { direct_delivery: false, ..Policy::default() };
+        let mut w = World::with(|of_world| *of_world = policy.clone());
+        let mut first = invite();
+        first.headers.set("P-Asserted-Identity", "<sip:ann@example.org>, <tel:+1-555>");
+        let mut call = w.answered_with(first);
+        w.said.clear();
+        change(&mut policy);
+        w.shard.reload(policy, Vec::new());
+        let mut again = call.a.offer(Method::Invite, &changed());
+        headers.iter().for_each(|(name, value)| again.headers.set(name, *value));
+        let tx = w.receive(again);
+        let refusal = w.response(tx);
+        assert_eq!(refusal.status, 403, "{text}");
+        assert!(refusal.headers.get("Warning").is_some_and(|warning| warning.contains(text)));
+        w.silent();
+        assert_eq!(w.shard.sessions(w.now)[0].state, "established");
+    }
+}

@@ -24,6 +24,7 @@ pub(super) enum Step {
     ShutDown,
     Stored { of: usize, fine: bool },
     Unanswered { to: usize },
+    Wishes { found: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -48,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ShutDown),
         2 => (0..3_usize, any::<bool>()).prop_map(|(of, fine)| Step::Stored { of, fine }),
         1 => (0..8_usize).prop_map(|to| Step::Unanswered { to }),
+        2 => (0..5_usize).prop_map(|found| Step::Wishes { found }),
     ]
 }
 
@@ -74,6 +76,8 @@ pub(super) struct Wire {
     pub(super) heard: BTreeSet<(u64, u64)>,
     /// Orders to the store without outcome.
     pub(super) orders: Vec<Order>,
+    /// The XDMS is asked what the user wants.
+    wishing: bool,
     /// The last provisional response that wants a PRACK.
     progress: Option<Response>,
     /// Media legs that are open, and their streams.
@@ -124,7 +128,10 @@ impl Setting {
 impl Wire {
     /// A session, of a group or not, recorded or not.
     pub(super) fn new(setting: Setting, group: bool, recorded: bool) -> Wire {
-        let policy = |config: &mut CoreConfig| setting.policy(&mut config.policy);
+        let policy = |config: &mut CoreConfig| {
+            setting.policy(&mut config.policy);
+            config.xdms = recorded.then_some(super::wishes::XDMS);
+        };
         let mut w = if recorded { World::recording_with(policy) } else { World::configured(policy) };
         w.register_for_groups();
         w.said.clear();
@@ -145,6 +152,7 @@ impl Wire {
             ended: BTreeSet::new(),
             heard: BTreeSet::new(),
             orders: Vec::new(),
+            wishing: false,
             progress: None,
             open_legs: BTreeMap::new(),
             accepted: BTreeSet::new(),
@@ -189,6 +197,9 @@ impl Wire {
                 }
                 Command::Sip(SipCommand::Cancel { .. }) => {}
                 Command::Store(order) => self.orders.push(order),
+                Command::Preferences(question) => {
+                    assert!(!std::mem::replace(&mut self.wishing, true), "asked once: {question:?}");
+                }
                 Command::Sip(SipCommand::Forward(forward)) => {
                     panic!("a B2BUA passes nothing on: {forward:?}")
                 }
@@ -251,6 +262,10 @@ impl Wire {
             Step::AckMissing { of } if *of < self.unacked.len() => {
                 let (tx, _) = self.unacked.remove(*of);
                 self.w.event(Event::Sip(SipEvent::AckMissing { tx }));
+            }
+            Step::Wishes { found } if self.wishing => {
+                self.wishing = false;
+                self.w.found(super::wishes::found(*found));
             }
             Step::Ask { who, what } if *who < self.peers.len() => {
                 let ua = &mut self.peers[*who];
@@ -371,7 +386,8 @@ impl Wire {
             | Step::Progress { .. }
             | Step::Reply { .. }
             | Step::Stored { .. }
-            | Step::Unanswered { .. } => {}
+            | Step::Unanswered { .. }
+            | Step::Wishes { .. } => {}
         }
         self.listen();
     }
