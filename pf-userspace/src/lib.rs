@@ -9,6 +9,7 @@ pub mod core;
 pub mod fastpath;
 pub mod msrp;
 pub mod run;
+mod seldom;
 pub mod sip;
 pub mod store;
 pub mod xdm;

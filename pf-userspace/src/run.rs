@@ -96,18 +96,20 @@ async fn serve(
     let sip_config = sip_config(config);
     let (sip_events, sip) = mpsc::channel(sip_config.max_events);
     let sip_shell = SipShell::start(sip_config, sip_events).await.context("SIP")?;
+    let start = Instant::now();
+    let (store_outcomes, stored) = mpsc::unbounded_channel();
+    let store = store_options(config).map(|options| Store::start(options, store_outcomes));
+    let store = store.transpose().context("store.path")?;
     let (media_events, media) = mpsc::unbounded_channel();
     let mut tables = path.as_ref().map(Datapath::tables).transpose()?.unwrap_or_default();
-    let relay = Arc::new(Relay::start_with(relay_config(config), path, media_events).context("MSRP")?);
+    let recorder = store.as_ref().map(|store| store.recorder(start));
+    let relay = Relay::start_with(relay_config(config), path, recorder, media_events).context("MSRP")?;
+    let relay = Arc::new(relay);
     // The ports are known now, and no peer knows them yet.
     let guard = guarded::Guarded::start(&config.guard, &relay.local())?;
     tables.join(guard.tables()?);
     let settings = settings::Settings::new(&config.datapath, !tables.is_empty());
     let maps = maps::Maps::new(&config.datapath, tables);
-    let start = Instant::now();
-    let (store_outcomes, stored) = mpsc::unbounded_channel();
-    let store = store_options(config).map(|options| Store::start(options, store_outcomes));
-    let store = store.transpose().context("store.path")?;
     let (preferences, retrieved) = mpsc::unbounded_channel();
     // Without a store nobody wants to know what users want stored.
     let xdms =
@@ -190,6 +192,9 @@ async fn serve(
         }
     }
     core.abort();
+    if timeout(FAREWELL, shells.relay.recorded()).await.is_err() {
+        tracing::warn!("the relay has not handed over everything that was recorded");
+    }
     drop(shells);
     if let Some(store) = store {
         // What was ordered last is still to be written.
@@ -241,6 +246,7 @@ fn store_options(config: &Config) -> Option<StoreOptions> {
         path: path(),
         max_octets: config.store.max_octets,
         epoch: SystemTime::now(),
+        recording_octets: config.store.recording_octets,
     })
 }
 
@@ -271,6 +277,7 @@ fn relay_config(config: &Config) -> RelayConfig {
             silent: seconds(msrp.silent_seconds),
             connect: seconds(msrp.connect_seconds),
             reuse_connections: msrp.reuse_connections,
+            recorded_octets: config.store.recorded_octets,
             ..Limits::default()
         },
         tunables: settings::tunables(&config.datapath),

@@ -114,7 +114,8 @@ async fn a_change_of_the_originator_reaches_the_far_end_and_the_devices() -> Res
     for device in [1, 2] {
         scene.device(device).agent.no_request(QUIET / 4).await.context("no second leg to a device")?;
     }
-    assert_eq!(journal.kinds()?, ["session-info"], "the session is recorded once");
+    let infos = journal.kinds()?.iter().filter(|kind| *kind == "session-info").count();
+    assert_eq!(infos, 1, "the session is recorded once");
     scene.verify()
 }
 

@@ -9,7 +9,7 @@ use crate::{
         event::{LegCounters, LegDown, LegKey, LegRole, StreamKey},
         media::{KernelCounters, LegPath},
         policy::retrieval::XdmsCounters,
-        store::StoreCounters,
+        store::{RecordingCounters, StoreCounters},
         view::{DeviceView, GroupView, SessionView},
     },
     fastpath::{Attached, Dump, MapInfo, SourceRow, TableName},
@@ -312,6 +312,9 @@ pub struct LegRow {
     /// How the kernel carries it, where there is an in-kernel path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<LegPath>,
+    /// Is what is said on its stream recorded? How many of its peer's messages were, its counters say.
+    #[serde(default)]
+    pub recorded: bool,
 }
 
 /// Counters of the process.
@@ -339,6 +342,9 @@ pub struct Stats {
     /// Orders to the store, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreCounters>,
+    /// The messages of recorded sessions, where there is a store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingCounters>,
     /// Questions to the XDMS, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xdms: Option<XdmsCounters>,

@@ -21,7 +21,7 @@ use crate::{
         event::{LegCounters, LegRole},
         media::LegPath,
         policy::retrieval::XdmsCounters,
-        store::StoreCounters,
+        store::{RecordingCounters, StoreCounters},
         view::{DeviceView, GroupView, SessionView},
     },
     store::Row,
@@ -131,14 +131,27 @@ fn role(role: LegRole) -> String {
 }
 
 fn sessions_table(sessions: &[SessionView]) -> String {
-    let titles =
-        ["SESSION", "MODE", "STATE", ">AGE", "FROM", "TO", "LEG", "NAME", "LEG STATE", ">IN", ">OUT"];
+    let titles = [
+        "SESSION",
+        "MODE",
+        "STATE",
+        "RECORDED",
+        ">AGE",
+        "FROM",
+        "TO",
+        "LEG",
+        "NAME",
+        "LEG STATE",
+        ">IN",
+        ">OUT",
+    ];
     let mut table = Table::new(&titles);
     for session in sessions {
         let head = [
             session.id.to_string(),
             word(&session.mode),
             session.state.clone(),
+            recorded(session),
             duration(session.age_seconds),
             session.originator.clone(),
             session.destination.clone(),
@@ -158,6 +171,12 @@ fn sessions_table(sessions: &[SessionView]) -> String {
         }
     }
     table.text()
+}
+
+/// How many of its messages are recorded, where they are.
+fn recorded(session: &SessionView) -> String {
+    let messages = session.legs.iter().map(|leg| leg.counters.recorded).sum::<u64>();
+    if session.recorded || messages > 0 { messages.to_string() } else { String::new() }
 }
 
 fn groups_table(groups: &[GroupView]) -> String {
@@ -298,6 +317,25 @@ fn stats_table(stats: &Stats) -> String {
         row("store refused", refused.to_string());
         row("store late", late.to_string());
     }
+    if let Some(recording) = stats.recording {
+        let RecordingCounters {
+            messages,
+            octets,
+            waiting_octets,
+            holding,
+            held,
+            abandoned,
+            incomplete,
+            lost,
+        } = recording;
+        row("recorded messages", messages.to_string());
+        row("recorded octets", octets.to_string());
+        row("recorded octets that wait", waiting_octets.to_string());
+        row("recording held up", format!("{held} times{}", if holding { ", now as well" } else { "" }));
+        row("recording abandoned", abandoned.to_string());
+        row("recording incomplete", incomplete.to_string());
+        row("recording lost", lost.to_string());
+    }
     if let Some(XdmsCounters { documents, unchanged, nothing, failed, late }) = stats.xdms {
         row("xdms documents", documents.to_string());
         row("xdms unchanged", unchanged.to_string());
@@ -360,7 +398,7 @@ fn program_rows(stats: &Stats) -> Vec<(String, String)> {
     rows
 }
 
-fn media_rows(media: &LegCounters) -> [(&'static str, u64); 10] {
+fn media_rows(media: &LegCounters) -> [(&'static str, u64); 11] {
     [
         ("SENDs in", media.sends_in),
         ("SENDs out", media.sends_out),
@@ -372,6 +410,7 @@ fn media_rows(media: &LegCounters) -> [(&'static str, u64); 10] {
         ("REPORTs", media.reports),
         ("not acceptable", media.unacceptable),
         ("missed", media.missed),
+        ("recorded", media.recorded),
     ]
 }
 
@@ -408,6 +447,7 @@ mod tests {
             contribution_id: None,
             age_seconds: 75,
             state: "established".to_owned(),
+            recorded: false,
             legs: vec![leg(LegRole::Originator, "Phone"), leg(LegRole::Far, "far end")],
         };
         let text = text(&Answer::Sessions { total: 1, sessions: vec![session] });

@@ -359,6 +359,10 @@ pub struct Store {
     pub deferred_octets: u64,
     /// Octets of such messages that are stored of one session.
     pub session_octets: u64,
+    /// Octets of one recorded message that are held until it is whole.
+    pub recorded_octets: u64,
+    /// Octets of recorded messages that may wait for the store.
+    pub recording_octets: u64,
 }
 
 impl Default for Store {
@@ -371,6 +375,8 @@ impl Default for Store {
             held_octets: 1 << 20,
             deferred_octets: 8 << 20,
             session_octets: 64 << 20,
+            recorded_octets: 1 << 20,
+            recording_octets: 16 << 20,
         }
     }
 }

@@ -675,6 +675,21 @@ pub const OPTIONS: &[OptionDoc] = &[
         "How much of it is stored of one session; what goes beyond gets `408`, and is counted in `pf stats`.",
     ),
     option(
+        "store.recorded_octets",
+        Kind::Integer(1 << 10, 8 << 20, "octets"),
+        "262144",
+        "Messages of recorded sessions are put together from their chunks in memory. Of one that is longer than this, parts \
+         are stored as they come, each an object with its `byte_range`. All incomplete messages of a stream together \
+         take four times as much.",
+    ),
+    option(
+        "store.recording_octets",
+        Kind::Integer(1 << 10, 1 << 40, "octets"),
+        "67108864",
+        "How much of what is recorded may wait for the store, of all sessions together. When it is more, recorded sessions \
+         wait until half of it is written: nothing is lost, their peers are slowed by TCP. `pf stats` counts it.",
+    ),
+    option(
         "xdms.root",
         Kind::HttpRoot,
         "\"http://10.0.0.9:8080/services\"",

@@ -1,13 +1,13 @@
 //! What goes into the core and what comes out of it: the one interface between procedures and sockets.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     policy::retrieval::{Question, Retrieved},
     sip::{Header, Request, Response},
-    store::{Order, Outcome},
+    store::{Order, Outcome, Place},
 };
 
 /// A server transaction, named by the SIP shell. Unique over the life of the process.
@@ -283,6 +283,13 @@ pub enum Setup {
 /// What a media worker shall do.
 #[derive(Clone, Debug)]
 pub enum MediaCommand {
+    /// What is said on this stream from now on is recorded (clause 8.5): each message once, as it was carried.
+    BeginRecording {
+        /// Which stream.
+        stream: StreamKey,
+        /// Where its messages belong.
+        place: Arc<Place>,
+    },
     /// The peer's side of a leg is known (SDP answer received or sent), or has changed (re-INVITE):
     /// connect or expect the connection.
     ConnectLeg {
@@ -298,6 +305,12 @@ pub enum MediaCommand {
     },
     /// Release a stream with all its legs.
     CloseStream {
+        /// Which stream.
+        stream: StreamKey,
+    },
+    /// Nothing of this stream is recorded from now on. What is ordered from the store behind this, in the same batch,
+    /// comes after what was recorded.
+    EndRecording {
         /// Which stream.
         stream: StreamKey,
     },
@@ -491,6 +504,9 @@ pub struct LegCounters {
     /// Messages not copied to this leg: more came before it was up than are kept.
     #[serde(default)]
     pub missed: u64,
+    /// Messages of the peer that were whole and recorded.
+    #[serde(default)]
+    pub recorded: u64,
 }
 
 impl LegCounters {
@@ -507,6 +523,7 @@ impl LegCounters {
             reports,
             unacceptable,
             missed,
+            recorded,
         } = *more;
         for (total, more) in [
             (&mut self.sends_in, sends_in),
@@ -519,6 +536,7 @@ impl LegCounters {
             (&mut self.reports, reports),
             (&mut self.unacceptable, unacceptable),
             (&mut self.missed, missed),
+            (&mut self.recorded, recorded),
         ] {
             *total = total.saturating_add(more);
         }

@@ -27,6 +27,9 @@ pub struct SessionView {
     pub age_seconds: u64,
     /// `inviting`, `established`, `ending`.
     pub state: String,
+    /// Are its messages recorded? How many were, the counters of its legs say.
+    #[serde(default)]
+    pub recorded: bool,
     /// Its legs: originator, far end, devices in the order they were invited.
     pub legs: Vec<LegView>,
 }

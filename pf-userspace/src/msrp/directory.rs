@@ -37,9 +37,11 @@ impl Directory {
         }
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         match command {
-            MediaCommand::CloseStream { stream }
+            MediaCommand::BeginRecording { stream, .. }
+            | MediaCommand::CloseStream { stream }
             | MediaCommand::ConfirmIntercepted { stream, .. }
             | MediaCommand::Deliver { stream, .. }
+            | MediaCommand::EndRecording { stream }
             | MediaCommand::Intercept { stream, .. }
             | MediaCommand::OpenStream { stream, .. }
             | MediaCommand::Resume { stream } => Some(self.of(*stream)),
@@ -79,7 +81,8 @@ impl Directory {
         }
     }
 
-    fn of(&self, stream: StreamKey) -> usize {
+    /// The worker that owns a stream.
+    pub(super) fn of(&self, stream: StreamKey) -> usize {
         (stream.0 % self.workers as u64) as usize
     }
 }

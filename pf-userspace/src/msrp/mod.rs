@@ -10,7 +10,7 @@
 mod connect;
 mod directory;
 mod own;
-mod seldom;
+mod recording;
 mod socket;
 mod splice;
 mod transfer;
@@ -37,8 +37,12 @@ pub use self::{
 };
 pub use crate::core::media::{LegPath, LegSnapshot, LegState, Limits};
 use crate::{
-    core::event::{MediaCommand, MediaEvent},
+    core::{
+        event::{MediaCommand, MediaEvent, StreamKey},
+        store::Order as StoreOrder,
+    },
     fastpath::Datapath,
+    store::Recorder,
 };
 
 /// How the relay is set up.
@@ -92,6 +96,10 @@ enum Order {
     Path(oneshot::Sender<Option<PathView>>),
     /// Change the bounds of the in-kernel path; tells when that is done.
     Tune(Tunables, oneshot::Sender<()>),
+    /// An order to the store that comes after what was recorded.
+    Store(StoreOrder),
+    /// Tell when everything that was recorded is on its way to the store.
+    Recorded(oneshot::Sender<()>),
     /// Report all legs.
     Snapshot(oneshot::Sender<Vec<LegSnapshot>>),
     /// End.
@@ -137,16 +145,18 @@ impl Relay {
     /// # Errors
     /// A listener cannot be bound, or the system gives no epoll instance or thread.
     pub fn start(config: RelayConfig, events: UnboundedSender<MediaEvent>) -> io::Result<Relay> {
-        Relay::start_with(config, None, events)
+        Relay::start_with(config, None, None, events)
     }
 
-    /// The same with an in-kernel path, which serves one worker: there is only one then.
+    /// The same with an in-kernel path, which serves one worker: there is only one then; and with a store that takes
+    /// the messages of recorded sessions.
     ///
     /// # Errors
     /// As [`Relay::start`].
     pub fn start_with(
         config: RelayConfig,
         mut path: Option<Datapath>,
+        recorder: Option<Recorder>,
         events: UnboundedSender<MediaEvent>,
     ) -> io::Result<Relay> {
         let count = if path.is_some() { 1 } else { config.workers.max(1) };
@@ -181,6 +191,10 @@ impl Relay {
                 own: own.clone(),
             };
             let mut worker = Worker::new(config.clone(), poll, inbox, listeners, colleagues, events.clone())?;
+            worker.recorder = recorder.as_ref().and_then(|recorder| {
+                let waker = seats.get(number)?.waker.clone();
+                Some(recorder.for_worker(move || _ = waker.wake()))
+            });
             if let Some(path) = path.take() {
                 worker.splice_with(path)?;
             }
@@ -206,6 +220,23 @@ impl Relay {
         let worker = self.shared.directory.owner(&command);
         if let Some(seat) = worker.and_then(|worker| self.shared.seats.get(worker)) {
             seat.order(Order::Command(command));
+        }
+    }
+
+    /// Gives the store an order that comes after what was recorded of this stream.
+    pub(crate) fn order_behind(&self, stream: StreamKey, order: StoreOrder) {
+        if let Some(seat) = self.shared.seats.get(self.shared.directory.of(stream)) {
+            seat.order(Order::Store(order));
+        }
+    }
+
+    /// Waits until everything that was recorded is on its way to the store.
+    pub async fn recorded(&self) {
+        for seat in self.shared.seats.iter() {
+            let (sender, receiver) = oneshot::channel();
+            seat.order(Order::Recorded(sender));
+            // A worker that has ended has nothing more.
+            let _ = receiver.await;
         }
     }
 

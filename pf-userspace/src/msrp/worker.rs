@@ -17,17 +17,20 @@ use super::{
     Order, RelayConfig, Seat, connect,
     directory::Directory,
     own::Own,
-    seldom::Seldom,
     socket,
     splice::Splice,
     transfer::{READ, REMAINDER},
     unbound::Unbound,
 };
-use crate::core::{
-    Time,
-    entropy::OsEntropy,
-    event::MediaEvent,
-    media::{Action, ConnId, Switch},
+use crate::{
+    core::{
+        Time,
+        entropy::OsEntropy,
+        event::MediaEvent,
+        media::{Action, ConnId, Switch},
+    },
+    seldom::Seldom,
+    store::Recorder,
 };
 
 /// Token of the waker.
@@ -96,6 +99,9 @@ pub(super) struct Worker {
     cannot_accept: Seldom,
     refused: Seldom,
     evicted: Seldom,
+    pub(super) held_up: Seldom,
+    /// Takes what is recorded, where there is a store.
+    pub(super) recorder: Option<Recorder>,
     pub(super) colleagues: Colleagues,
     events: UnboundedSender<MediaEvent>,
     pub(super) switch: Switch,
@@ -109,7 +115,7 @@ pub(super) struct Worker {
     /// Connections with more to read than one turn's share.
     more: Vec<ConnId>,
     pub(super) buffer: Vec<u8>,
-    start: Instant,
+    pub(super) start: Instant,
     pub(super) now: Time,
 }
 
@@ -136,6 +142,8 @@ impl Worker {
             cannot_accept: Seldom::default(),
             refused: Seldom::default(),
             evicted: Seldom::default(),
+            held_up: Seldom::default(),
+            recorder: None,
             stopping: false,
             colleagues,
             events,
@@ -168,6 +176,7 @@ impl Worker {
             // First what the core has ordered: a peer may already use what was given out a moment ago.
             if !self.orders() || self.stopping {
                 self.splice_stop();
+                self.flush_recorded();
                 return Ok(());
             }
             for event in &events {
@@ -198,8 +207,13 @@ impl Worker {
                 splice.before_timers(self.now, &mut self.switch);
             }
             self.switch.tick(self.now);
-            self.settle_down();
-            self.splice_arm();
+            loop {
+                self.settle_down();
+                self.splice_arm();
+                if !self.record() {
+                    break;
+                }
+            }
         }
     }
 
@@ -293,6 +307,20 @@ impl Worker {
                     if let Some(splice) = &mut self.splice {
                         splice.tune(self.now, &mut self.switch, tunables);
                     }
+                    let _ = reply.send(());
+                }
+                Ok(Order::Store(order)) => {
+                    self.flush_recorded();
+                    if let Some(recorder) = &self.recorder {
+                        recorder.order(order);
+                    }
+                }
+                Ok(Order::Recorded(reply)) => {
+                    if let Some(splice) = &mut self.splice {
+                        splice.refresh(self.now, &mut self.switch);
+                    }
+                    self.flush_recorded();
+                    // Whoever asked may have gone.
                     let _ = reply.send(());
                 }
                 Ok(Order::Snapshot(reply)) => {

@@ -186,11 +186,16 @@ pub(super) async fn run(mut shard: Shard, shells: Shells, mut inputs: Inputs, st
 /// Carries out a batch in order, but legs are opened first: the relay knows them all before anyone is told that
 /// messages may be sent.
 fn carry_out(shells: &Shells, commands: Vec<Command>) {
-    use MediaCommand::{ConnectLeg, OpenLeg, OpenStream};
+    use MediaCommand::{ConnectLeg, EndRecording, OpenLeg, OpenStream};
     let (first, then): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| {
         matches!(command, Command::Media(OpenStream { .. } | OpenLeg { .. } | ConnectLeg { .. }))
     });
+    // What is ordered behind the end of a recording comes after what was recorded.
+    let mut ended = None;
     for command in first.into_iter().chain(then) {
+        if let Command::Media(EndRecording { stream }) = &command {
+            ended = Some(*stream);
+        }
         match command {
             Command::Media(command) => shells.relay.command(command),
             Command::Preferences(question) => {
@@ -199,11 +204,11 @@ fn carry_out(shells: &Shells, commands: Vec<Command>) {
                 }
             }
             Command::Sip(command) => shells.sip.command(command),
-            Command::Store(order) => {
-                if let Some(store) = &shells.store {
-                    store.order(order);
-                }
-            }
+            Command::Store(order) => match (&shells.store, ended) {
+                (Some(_), Some(stream)) => shells.relay.order_behind(stream, order),
+                (Some(store), None) => store.order(order),
+                (None, _) => {}
+            },
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     },
     fastpath::{ProgramInfo, TableName},
     msrp::{ConnectionRow, LegSnapshot, LegState, PathView},
+    store::Store,
 };
 
 /// Answers the admin socket.
@@ -178,6 +179,7 @@ impl Views {
             programs: programs.into_iter().map(program).collect(),
             programs_measured: self.settings.measures(),
             store: self.shells.store.is_some().then_some(core.store),
+            recording: self.shells.store.as_ref().map(Store::recording),
             xdms: core.xdms,
             guard: self.guard.stats(),
             sip: serde_json::to_value(self.shells.sip.stats()).unwrap_or_default(),
@@ -243,6 +245,7 @@ fn legs(mut owners: HashMap<LegKey, (u64, String)>, snapshot: Vec<LegSnapshot>) 
             counters: leg.counters,
             kernel: leg.kernel,
             path: leg.path,
+            recorded: leg.recorded,
         }
     };
     snapshot.into_iter().map(row).collect()
@@ -285,6 +288,7 @@ mod tests {
             contribution_id: None,
             age_seconds: 0,
             state: String::new(),
+            recorded: false,
             legs: vec![leg],
         }];
         // Line 1 has ended with 5 SENDs, line 2 lives; line 3 is another leg's.

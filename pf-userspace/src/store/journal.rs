@@ -15,7 +15,7 @@ use super::{
     clock::rfc3339,
     record::{Record, Row, Rows},
 };
-use crate::core::store::{Order, StoreError, Uid};
+use crate::core::store::{Object, StoreError, Uid};
 
 /// The longest line that is read, in octets.
 const MAX_LINE: u64 = 64 << 20;
@@ -110,13 +110,13 @@ impl Journal {
     }
 
     /// Writes these objects. All of them are on the disk when it returns `Ok` for them.
-    pub(super) fn append(&mut self, orders: &[Order]) -> Vec<Result<Row, StoreError>> {
+    pub(super) fn append(&mut self, objects: Vec<Object>) -> Vec<Result<Row, StoreError>> {
         let mut text = Vec::new();
         let mut last = self.last;
-        let prepared: Vec<Result<Row, StoreError>> = orders
-            .iter()
-            .map(|order| {
-                let record = self.record(order, last)?;
+        let prepared: Vec<Result<Row, StoreError>> = objects
+            .into_iter()
+            .map(|object| {
+                let record = self.record(object, last)?;
                 let line =
                     serde_json::to_vec(&record).map_err(|error| StoreError::Failed(error.to_string()))?;
                 let length = text.len() as u64 + line.len() as u64 + 1;
@@ -145,16 +145,11 @@ impl Journal {
         }
     }
 
-    fn record(&self, order: &Order, last: u32) -> Result<Record, StoreError> {
+    fn record(&self, object: Object, last: u32) -> Result<Record, StoreError> {
         let uid = last.checked_add(1).and_then(NonZeroU32::new).ok_or(StoreError::Full)?;
-        let object = &order.object;
-        Ok(Record {
-            uid: Uid(uid),
-            time: rfc3339(self.options.epoch + object.at.since_start()),
-            user: object.user.clone(),
-            folder: object.folder.clone(),
-            body: object.body.clone(),
-        })
+        let Object { user, folder, at, body } = object;
+        let time = rfc3339(self.options.epoch + at.since_start());
+        Ok(Record { uid: Uid(uid), time, user, folder, body })
     }
 
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
@@ -174,7 +169,7 @@ mod tests {
     use super::*;
     use crate::core::{
         Time,
-        store::{Body, Folder, Object, OrderId, SessionEnd},
+        store::{Body, Folder, SessionEnd},
     };
 
     struct Temp(PathBuf);
@@ -187,7 +182,12 @@ mod tests {
         }
 
         fn options(&self, max_octets: u64) -> StoreOptions {
-            StoreOptions { path: self.0.join("store.jsonl"), max_octets, epoch: UNIX_EPOCH }
+            StoreOptions {
+                path: self.0.join("store.jsonl"),
+                max_octets,
+                epoch: UNIX_EPOCH,
+                recording_octets: 0,
+            }
         }
     }
 
@@ -197,11 +197,11 @@ mod tests {
         }
     }
 
-    fn order(id: u64) -> Order {
+    fn object() -> Object {
         let folder = Folder { conversation: "conv".to_owned(), session: "contrib".to_owned() };
         let body = Body::SessionEnd(SessionEnd { reason: None, lasted_seconds: 7 });
         let user = "sip:ann@example.org".to_owned();
-        Order { id: OrderId(id), object: Object { user, folder, at: Time::ZERO, body } }
+        Object { user, folder, at: Time::ZERO, body }
     }
 
     fn uids(outcomes: &[Result<Row, StoreError>]) -> Vec<Result<u32, StoreError>> {
@@ -213,17 +213,17 @@ mod tests {
         let folder = Temp::new("restart");
         let options = folder.options(1 << 20);
         let (mut journal, _) = Journal::open(options.clone()).unwrap();
-        assert_eq!(uids(&journal.append(&[order(1), order(2)])), [Ok(1), Ok(2)]);
+        assert_eq!(uids(&journal.append(vec![object(), object()])), [Ok(1), Ok(2)]);
         drop(journal);
         let mut file = OpenOptions::new().append(true).open(&options.path).unwrap();
         file.write_all(b"{\"uid\":3,\"time\"").unwrap();
         let (mut journal, rows) = Journal::open(options.clone()).unwrap();
         assert_eq!(rows.total(), 2);
-        assert_eq!(uids(&journal.append(&[order(3)])), [Ok(3)]);
+        assert_eq!(uids(&journal.append(vec![object()])), [Ok(3)]);
         let text = fs::read_to_string(&options.path).unwrap();
         let records: Vec<Record> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(records.iter().map(|r| r.uid.0.get()).collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!(records[0].body, order(1).object.body);
+        assert_eq!(records[0].body, object().body);
         assert_eq!(records[0].time, "1970-01-01T00:00:00.000000Z");
     }
 
@@ -231,11 +231,11 @@ mod tests {
     fn a_full_journal_takes_nothing_and_gives_no_uid_away() {
         let folder = Temp::new("full");
         let (mut journal, _) = Journal::open(folder.options(1 << 20)).unwrap();
-        journal.append(&[order(1)]);
+        journal.append(vec![object()]);
         let one = journal.length;
         drop(journal);
         let (mut journal, _) = Journal::open(folder.options(2 * one)).unwrap();
-        assert_eq!(uids(&journal.append(&[order(2), order(3)])), [Ok(2), Err(StoreError::Full)]);
+        assert_eq!(uids(&journal.append(vec![object(), object()])), [Ok(2), Err(StoreError::Full)]);
         assert_eq!(fs::metadata(&journal.options.path).unwrap().len(), 2 * one);
     }
 

@@ -4,12 +4,15 @@
 mod clock;
 mod journal;
 mod record;
+mod recorder;
+mod writer;
 
 use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel, sync_channel},
     },
     time::{Duration, SystemTime},
 };
@@ -18,8 +21,12 @@ use tokio::sync::mpsc::UnboundedSender;
 
 pub use journal::{Journal, JournalError};
 pub use record::{Record, Row};
+pub use recorder::Recorder;
 
-use crate::core::store::{Order, Outcome, StoreError};
+use crate::{
+    core::store::{Order, Outcome, Recorded, StoreError},
+    seldom::Seldom,
+};
 
 /// Orders that may wait for the writer; one more is refused as [`StoreError::Busy`].
 const WAITING: usize = 4096;
@@ -33,12 +40,17 @@ pub struct StoreOptions {
     pub max_octets: u64,
     /// The wall clock at the core's time zero.
     pub epoch: SystemTime,
+    /// Octets of recorded messages that may wait for the writer.
+    pub recording_octets: u64,
 }
 
 /// A running store. Cheap to clone; it ends when every clone is gone, or one has finished it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    work: SyncSender<Work>,
+    work: Sender<Work>,
+    /// Orders that wait for the writer.
+    waiting: Arc<AtomicUsize>,
+    gauge: Arc<recorder::Gauge>,
     outcomes: UnboundedSender<Outcome>,
     rows: Arc<Mutex<record::Rows>>,
     ended: Arc<Mutex<Receiver<()>>>,
@@ -49,6 +61,15 @@ pub struct Store {
 enum Work {
     /// An object.
     Order(Order),
+    /// Messages of recorded sessions.
+    Recorded {
+        /// In order.
+        batch: Vec<Recorded>,
+        /// What they count for in the bound of what waits.
+        weight: u64,
+        /// How much their clock is behind the core's.
+        later: Duration,
+    },
     /// Nothing comes any more.
     End,
 }
@@ -56,31 +77,42 @@ enum Work {
 impl Store {
     /// Opens the journal and starts its writer, a thread of its own: it waits for the disk.
     pub fn start(options: StoreOptions, outcomes: UnboundedSender<Outcome>) -> Result<Store, JournalError> {
+        let options_bound = options.recording_octets;
         let (journal, rows) = Journal::open(options)?;
         let rows = Arc::new(Mutex::new(rows));
-        let (work, waiting) = sync_channel(WAITING);
+        let gauge = Arc::new(recorder::Gauge::new(options_bound));
+        let (work, inbox) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
         let (ending, ended) = sync_channel(1);
-        let writer = Writer { journal, rows: rows.clone(), outcomes: outcomes.clone() };
+        let writer = writer::Writer {
+            journal,
+            rows: rows.clone(),
+            outcomes: outcomes.clone(),
+            waiting: waiting.clone(),
+            gauge: gauge.clone(),
+            lost: Seldom::default(),
+        };
         std::thread::Builder::new()
             .name("pf-store".to_owned())
             .spawn(move || {
-                writer.run(&waiting);
+                writer.run(&inbox);
                 let _ = ending.send(());
             })
             .map_err(JournalError::Thread)?;
-        Ok(Store { work, outcomes, rows, ended: Arc::new(Mutex::new(ended)) })
+        Ok(Store { work, waiting, gauge, outcomes, rows, ended: Arc::new(Mutex::new(ended)) })
     }
 
     /// Takes an order. Its outcome follows as an event, in any case.
     pub fn order(&self, order: Order) {
         let id = order.id;
-        let error = match self.work.try_send(Work::Order(order)) {
-            Ok(()) => return,
-            Err(TrySendError::Full(_)) => StoreError::Busy,
-            Err(TrySendError::Disconnected(_)) => {
-                StoreError::Failed("the journal's writer has ended".to_owned())
-            }
+        let error = if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
+            StoreError::Busy
+        } else if self.work.send(Work::Order(order)).is_err() {
+            StoreError::Failed("the journal's writer has ended".to_owned())
+        } else {
+            return;
         };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         // Without a core nobody wants to know.
         let _ = self.outcomes.send(Outcome { id, stored: Err(error) });
     }
@@ -93,47 +125,7 @@ impl Store {
 
     /// Gives the writer so much time to write what was ordered, and ends it. Waits; `false` if it was too slow.
     pub fn finish(&self, patience: Duration) -> bool {
-        let told = self.work.try_send(Work::End).is_ok();
+        let told = self.work.send(Work::End).is_ok();
         told && self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(patience).is_ok()
-    }
-}
-
-/// The thread that writes.
-struct Writer {
-    journal: Journal,
-    rows: Arc<Mutex<record::Rows>>,
-    outcomes: UnboundedSender<Outcome>,
-}
-
-/// Orders written and synced together at most.
-const BATCH: usize = 256;
-
-impl Writer {
-    fn run(mut self, waiting: &Receiver<Work>) {
-        let mut ending = false;
-        while !ending && let Ok(first) = waiting.recv() {
-            let work: Vec<Work> = std::iter::once(first).chain(waiting.try_iter().take(BATCH - 1)).collect();
-            ending = work.iter().any(|work| matches!(work, Work::End));
-            let orders = work.into_iter().filter_map(|work| match work {
-                Work::Order(order) => Some(order),
-                Work::End => None,
-            });
-            let batch: Vec<Order> = orders.collect();
-            let written = self.journal.append(&batch);
-            for (order, stored) in batch.iter().zip(written) {
-                let stored = match stored {
-                    Ok(row) => {
-                        let uid = row.uid;
-                        self.rows.lock().unwrap_or_else(PoisonError::into_inner).push(row);
-                        Ok(uid)
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, object = order.object.body.kind(), "not stored");
-                        Err(error)
-                    }
-                };
-                let _ = self.outcomes.send(Outcome { id: order.id, stored });
-            }
-        }
     }
 }

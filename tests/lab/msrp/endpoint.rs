@@ -23,6 +23,8 @@ use task::Shared;
 /// How a SEND is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
+    /// This status code; the frame is handed out as it is, and not joined to others.
+    Apart(u16),
     /// This status code.
     Code(u16),
     /// This status code, later.

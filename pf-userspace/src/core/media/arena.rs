@@ -9,6 +9,12 @@ pub struct Id<T> {
     of: PhantomData<fn() -> T>,
 }
 
+#[cfg(test)]
+impl<T> Id<T> {
+    /// The first id of any arena.
+    pub(crate) const FIRST: Id<T> = Id { index: 0, generation: 0, of: PhantomData };
+}
+
 impl<T> Id<T> {
     /// The place: small, used again after a removal.
     pub fn index(self) -> usize {

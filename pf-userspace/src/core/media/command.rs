@@ -22,6 +22,12 @@ impl Switch {
     pub fn command(&mut self, now: Time, command: MediaCommand) {
         self.now = now;
         match command {
+            MediaCommand::BeginRecording { stream, place } => self.begin_recording(stream, place),
+            MediaCommand::EndRecording { stream } => {
+                if let Some(id) = self.stream_keys.get(&stream).copied() {
+                    self.end_recording(now, id);
+                }
+            }
             MediaCommand::OpenStream { stream, policy } => self.open_stream(stream, policy),
             MediaCommand::OpenLeg { leg, stream, role, local } => {
                 self.open_leg(now, leg, stream, role, local)
@@ -59,6 +65,7 @@ impl Switch {
             waiters: Vec::new(),
             backlog: Default::default(),
             interception: None,
+            recording: None,
             far_wanted: false,
         });
         self.stream_keys.insert(key, stream);
@@ -73,6 +80,7 @@ impl Switch {
             self.remove_leg(now, leg, Gone::Closed);
         }
         self.wake_stream(id);
+        self.end_recording(now, id);
         self.plan_changed(id);
         self.streams.remove(id);
     }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use pf_common::msrp::Ident;
 
-use super::{ConnId, LegId, Why, intercept::Taken, late::Kept, live::Live, outbox::Outbox};
+use super::{ConnId, LegId, Why, intercept::Taken, late::Kept, live::Live, outbox::Outbox, record::Chunk};
 use crate::core::time::Time;
 
 /// One connection.
@@ -29,6 +29,8 @@ pub struct Connection {
     pub(super) ended: Option<Time>,
     /// Reading waits for something.
     pub(super) paused: bool,
+    /// It is in the list of those that wait for the store.
+    pub(super) waits_for_store: bool,
     /// Since when it waits for a primary leg that is not connected.
     pub(super) held: Option<Time>,
     /// The connection whose turn it was given (see [`Connection::turn`]).
@@ -101,6 +103,8 @@ pub(super) struct Frame {
     pub(super) kept: Option<Box<Kept>>,
     /// It is taken in for a client that is lost.
     pub(super) taken: Option<Box<Taken>>,
+    /// It is recorded.
+    pub(super) recorded: Option<Box<Chunk>>,
 }
 
 impl Default for Frame {
@@ -121,6 +125,7 @@ impl Default for Frame {
             answered: false,
             kept: None,
             taken: None,
+            recorded: None,
         }
     }
 }
@@ -166,6 +171,7 @@ impl Connection {
             frame: Frame::default(),
             ended: None,
             paused: false,
+            waits_for_store: false,
             held: None,
             invited_by: None,
             outbox: Outbox::default(),

@@ -24,7 +24,7 @@ impl Switch {
         frame.transaction = Some(head.transaction);
         frame.leg = Some(from);
         frame.targets.clear();
-        (frame.kept, frame.taken) = (None, None);
+        (frame.kept, frame.taken, frame.recorded) = (None, None, None);
         frame.message_id.clear();
         frame
             .message_id
@@ -145,6 +145,7 @@ impl Switch {
         if self.conns.get(id).is_some_and(|source| source.frame.taken.is_some()) {
             self.take_in(id, input.get(from..to).unwrap_or(&[]));
         }
+        self.record_octets(id, input.get(from..to).unwrap_or(&[]));
         let mut pause = false;
         let mut missed = Vec::new();
         for target in &targets {
@@ -232,6 +233,7 @@ impl Switch {
         if taken {
             self.taken_whole(id, flag);
         }
+        self.record_end(now, id, flag);
         for target in &targets {
             let Some(conn) = self.conns.get_mut(target.conn) else { continue };
             if let Some(number) = target.number {

@@ -5,7 +5,8 @@ use std::{collections::VecDeque, net::SocketAddr};
 use pf_common::msrp::Uri;
 
 use super::{
-    ConnId, LegId, LegState, accept::Accepted, connection::Connection, intercept::Interception, late::Backlog,
+    ConnId, LegId, LegState, accept::Accepted, connection::Connection, intercept::Interception,
+    late::Backlog, record::Recording,
 };
 use crate::core::{
     event::{LegCounters, LegDown, LegKey, LegRole, RemoteLeg, StreamKey, StreamPolicy},
@@ -31,6 +32,8 @@ pub struct Stream {
     pub(super) backlog: Backlog,
     /// The far end is answered here, for a client that is lost.
     pub(super) interception: Option<Box<Interception>>,
+    /// What is said is recorded.
+    pub(super) recording: Option<Box<Recording>>,
     /// The originator has said something before there was a leg of the far end.
     pub(super) far_wanted: bool,
 }

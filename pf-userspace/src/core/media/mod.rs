@@ -32,6 +32,7 @@ mod leg;
 mod live;
 mod outbox;
 mod receive;
+mod record;
 mod release;
 mod response;
 mod route;
@@ -55,6 +56,7 @@ pub use self::{
     arena::Id,
     fast::{BLOCK_MAX, Carried, LONG_MAX, LegPath, MESSAGE_MAX, Plan, PlannedLeg, Why},
     outbox::Outbox,
+    record::Noted,
 };
 use super::{
     entropy::Entropy,
@@ -104,6 +106,9 @@ pub struct Limits {
     pub transactions: usize,
     /// Chunked messages followed per stream; beyond that the oldest gets no more copies.
     pub chunked_messages: usize,
+    /// Octets of one recorded message that are held until the rest has come; of a longer one, parts go to the store
+    /// before.
+    pub recorded_octets: u64,
     /// Legs that share one of our connections to the same host and port (MED-11).
     pub reuse_connections: bool,
 }
@@ -125,6 +130,7 @@ impl Default for Limits {
             chunks: Duration::from_secs(540),
             transactions: 16 * 1024,
             chunked_messages: 64,
+            recorded_octets: 1024 * 1024,
             reuse_connections: true,
         }
     }
@@ -193,6 +199,8 @@ pub struct LegSnapshot {
     pub kernel: KernelCounters,
     /// How the kernel carries it, where there is an in-kernel path.
     pub path: Option<LegPath>,
+    /// Is what is said on its stream recorded?
+    pub recorded: bool,
 }
 
 /// SENDs of a leg that the kernel programs carried; they are in its [`LegCounters`] as well.
@@ -256,6 +264,10 @@ pub struct Switch {
     arrived: Vec<LegId>,
     /// Streams whose originator is back, and gets what it missed.
     delivering: Vec<StreamId>,
+    /// What was recorded, and has not been taken yet.
+    recorded: Vec<Noted>,
+    /// Who waits for the store.
+    hold: record::Hold,
     /// Empty output buffers.
     spare: Vec<Vec<u8>>,
     /// When something is to be looked at, if nothing else happens.
@@ -290,6 +302,8 @@ impl Switch {
             half: Vec::new(),
             arrived: Vec::new(),
             delivering: Vec::new(),
+            recorded: Vec::new(),
+            hold: record::Hold::default(),
             spare: Vec::new(),
             alarm: None,
             looked: Time::ZERO,
@@ -369,6 +383,7 @@ impl Switch {
                 conn: leg.conn,
                 kernel: leg.kernel,
                 path: None,
+                recorded: self.is_recorded(leg.stream),
             }
         };
         self.legs.iter().map(|(_, leg)| one(leg)).collect()

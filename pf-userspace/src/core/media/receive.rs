@@ -168,7 +168,7 @@ impl Switch {
         let Some(transaction) = self.conns.get(id).and_then(|c| c.frame.transaction) else {
             return Step::Consumed(input.len() - at);
         };
-        if self.primary_is_full(id) {
+        if self.primary_is_full(id) || self.frame_waits_for_store(id) {
             return Step::Wait;
         }
         match find_end(&input[at..], transaction.as_bytes(), fresh) {

@@ -49,6 +49,10 @@ impl Switch {
             }
             return Step::Consumed(end);
         }
+        if self.legs.get(from).is_some_and(|leg| self.waits_for_store(leg.stream)) {
+            self.wait_for_store(id);
+            return Step::Wait;
+        }
         let complete = || {
             matches!(find_end(&input[at + head.len..], head.transaction.as_bytes(), true), Search::End { .. })
         };
@@ -67,6 +71,7 @@ impl Switch {
         self.count_passed(id);
         self.learn_block(from, input.get(at + head.start_line..at + head.fields).unwrap_or(&[]));
         self.begin(id, from, head, &input[at..]);
+        self.record_frame(id, from, head);
         self.add_target(id, from, head, &input[at..], (primary, conn), true);
         let mut copies = std::mem::take(&mut self.copies);
         self.choose_copies(&mut copies, from, primary, (head, &input[at + head.len..]));

@@ -40,6 +40,7 @@ impl Switch {
             self.look_for_silence(now, id);
         }
         self.look_at_messages(now);
+        self.look_at_recordings(now);
         for since in self.half.iter().filter_map(|id| self.conns.get(*id)?.ended).collect::<Vec<_>>() {
             self.alarm_at(since + self.limits.guard);
         }

@@ -138,6 +138,7 @@ impl Proxied {
             contribution_id: self.contribution_id.clone(),
             age_seconds: now.saturating_since(self.started).as_secs(),
             state: state.to_owned(),
+            recorded: false,
             legs: vec![leg(LegRole::Originator, &self.device), leg(LegRole::Far, &self.destination)],
         }
     }

@@ -28,6 +28,9 @@ pub(crate) struct Stream {
     pub(crate) open: bool,
     /// The leg of the other side that it belongs to: F, or that of an IWF.
     pub(crate) far: LegNo,
+    /// What is said there is recorded.
+    #[serde(default)]
+    pub(crate) recorded: bool,
 }
 
 /// Length of the session-id that we give to the far end, in characters. Generous: the path of leg A is cut to
@@ -66,7 +69,8 @@ impl Session {
             let id = cx.entropy.token(length(line.index));
             let path = format!("msrp://{authority}/{id};tcp");
             if self.streams[line.index].is_none() {
-                self.streams[line.index] = Some(Stream { key: cx.ids.stream(), open: false, far: F });
+                self.streams[line.index] =
+                    Some(Stream { key: cx.ids.stream(), open: false, far: F, recorded: false });
             }
             if self.legs[no].role == LegRole::Far
                 && let Some(stream) = &mut self.streams[line.index]
@@ -98,6 +102,9 @@ impl Session {
                     local: line.path.clone(),
                 });
             }
+        }
+        if self.has_open_record(cx) {
+            self.record_messages(cx);
         }
     }
 

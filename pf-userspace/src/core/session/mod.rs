@@ -49,6 +49,7 @@ mod own_change;
 mod participants;
 mod passing;
 mod provisional;
+mod recording;
 mod rejoin;
 mod routing;
 mod service;
@@ -295,6 +296,7 @@ impl Session {
             contribution_id: self.invitation.headers.get("Contribution-ID").map(str::to_owned),
             age_seconds: now.saturating_since(self.started).as_secs(),
             state: state.to_owned(),
+            recorded: self.records_messages(),
             legs: self.legs.iter().map(Leg::view).collect(),
         }
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::core::{
     Time,
-    store::{Body, Folder, GroupState, Object, Order, OrderId, Outcome, SessionEnd, SessionInfo, Uid},
+    store::{Body, GroupState, Object, Order, OrderId, Outcome, SessionEnd, SessionInfo, Uid},
 };
 
 /// How far the record of a session is.
@@ -143,6 +143,7 @@ impl Session {
             in_reply_to: header("InReplyTo-Contribution-ID"),
         };
         self.order_as_of(cx, since, Body::SessionInfo(info));
+        self.record_messages(cx);
     }
 
     /// The session ends: completes its record and then goes on with `then`, at once where nothing is to be stored.
@@ -196,6 +197,7 @@ impl Session {
             return (BTreeSet::new(), None);
         }
         self.wishes_known(cx);
+        self.end_messages(cx);
         self.group_ended(cx, end);
         // For a lost client that is also where it finds the last participants.
         let wanted = self.is_recorded(cx) || self.lost.as_ref().is_some_and(Lost::keeps);
@@ -246,12 +248,7 @@ impl Session {
     }
 
     fn order_as_of(&self, cx: &mut Context<'_>, at: Time, body: Body) -> OrderId {
-        let name = |header| {
-            let value = self.invitation.headers.get(header);
-            value.unwrap_or(&self.legs[A].dialog.call_id).to_owned()
-        };
-        let folder = Folder { conversation: name("Conversation-ID"), session: name("Contribution-ID") };
-        let object = Object { user: self.invitation.user.clone(), folder, at, body };
+        let object = Object { user: self.invitation.user.clone(), folder: self.folder(), at, body };
         let id = cx.ids.order();
         cx.store(Order { id, object });
         id

@@ -24,6 +24,27 @@ pub struct StoreCounters {
     pub late: u64,
 }
 
+/// The messages of recorded sessions, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingCounters {
+    /// Messages that are in the store.
+    pub messages: u64,
+    /// Octets of them.
+    pub octets: u64,
+    /// Octets that wait for the store now.
+    pub waiting_octets: u64,
+    /// Are the sources of recorded sessions held up now, since the store cannot follow?
+    pub holding: bool,
+    /// How often they were.
+    pub held: u64,
+    /// Messages that their senders gave up.
+    pub abandoned: u64,
+    /// Messages that were noted as incomplete, since chunks of them have not come.
+    pub incomplete: u64,
+    /// Objects that the store did not take.
+    pub lost: u64,
+}
+
 impl StoreCounters {
     /// Counts an outcome.
     pub(crate) fn note<T>(&mut self, stored: &Result<T, StoreError>) {

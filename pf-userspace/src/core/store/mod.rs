@@ -3,6 +3,7 @@
 //! The core orders with [`Command::Store`](super::Command), goes on with other events, and hears of the outcome in
 //! [`Event::Store`](super::Event). A store that says nothing holds nobody up for longer than [`StoreConfig::wait`].
 
+mod chat;
 mod counters;
 mod object;
 
@@ -10,7 +11,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use counters::StoreCounters;
+pub use chat::{ChatMessage, Direction, Missing, Part, Place, Recorded};
+pub use counters::{RecordingCounters, StoreCounters};
 pub use object::{Body, Content, Folder, GroupState, Message, Object, SessionEnd, SessionInfo};
 
 /// An order to the store, named by the core. Unique over the life of the process.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ChatMessage;
 use crate::core::Time;
 
 /// One object with its place in the history.
@@ -30,6 +31,8 @@ pub struct Folder {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "object", rename_all = "kebab-case")]
 pub enum Body {
+    /// A message of a recorded session.
+    ChatMessage(ChatMessage),
     /// Group State Object: how a group session stood when it ended.
     GroupState(GroupState),
     /// A message, or a notification of what became of one.
@@ -44,6 +47,7 @@ impl Body {
     /// Its kind, by its name in the journal.
     pub fn kind(&self) -> &'static str {
         match self {
+            Body::ChatMessage(_) => "chat-message",
             Body::GroupState(_) => "group-state",
             Body::Message(_) => "message",
             Body::SessionEnd(_) => "session-end",
@@ -64,7 +68,7 @@ pub struct GroupState {
     pub restartable: Option<bool>,
 }
 
-/// A message of the far end, as it came.
+/// A message of the far end for a lost client, as it came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// MSRP Message-ID.

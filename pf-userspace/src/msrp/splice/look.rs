@@ -150,6 +150,14 @@ impl Splice {
         }
     }
 
+    /// The store can follow what is recorded of this connection no longer, or again.
+    pub(in crate::msrp) fn store_changed(&mut self, now: Time, switch: &mut Switch, conn: ConnId) {
+        self.hold_back(now, switch, conn);
+        if let Some(group) = self.group_of(conn) {
+            self.want(group, now);
+        }
+    }
+
     /// Sources of the group whose answers would go astray from now on come to userspace, before anything that was
     /// queued is written.
     pub(in crate::msrp) fn hold_back(&mut self, now: Time, switch: &mut Switch, conn: ConnId) {

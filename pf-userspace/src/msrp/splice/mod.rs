@@ -71,7 +71,7 @@ pub(super) struct Splice {
     /// Room for a batch.
     rows: Vec<ControlRow>,
     /// Batches that failed: said seldom.
-    faults: super::seldom::Seldom,
+    faults: crate::seldom::Seldom,
     tunables: Tunables,
 }
 

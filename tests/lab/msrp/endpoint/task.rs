@@ -280,6 +280,13 @@ impl Session {
             _ => frame.head.response(code, frame::comment(code), &self.shared.uri).map(Some),
         };
         match answer {
+            Answer::Apart(code) => {
+                if let Some(frame) = reply(code)? {
+                    self.shared.send_frame(&frame);
+                }
+                let _ = self.incoming.send(Incoming::Request(frame));
+                return Ok(None);
+            }
             Answer::Code(code) => {
                 if let Some(frame) = reply(code)? {
                     self.shared.send_frame(&frame);

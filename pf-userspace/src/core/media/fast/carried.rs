@@ -80,6 +80,7 @@ impl Switch {
             leg.counters.octets_in += carried.octets.len() as u64;
             leg.kernel.sends_in += 1;
         }
+        self.record_carried(now, carried.leg, carried.octets);
         for (place, to) in carried.targets.iter().enumerate() {
             let primary = place == 0;
             if carried.was_missed_by(place) {

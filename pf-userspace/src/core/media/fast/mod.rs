@@ -80,13 +80,15 @@ impl Switch {
         match command {
             MediaCommand::OpenStream { stream, .. }
             | MediaCommand::CloseStream { stream }
+            | MediaCommand::EndRecording { stream }
             | MediaCommand::Intercept { stream, .. }
             | MediaCommand::OpenLeg { stream, .. } => self.stream_keys.get(stream).copied(),
             MediaCommand::ConnectLeg { leg, .. } | MediaCommand::CloseLeg { leg } => {
                 self.legs.get(*self.leg_keys.get(leg)?).map(|leg| leg.stream)
             }
-            // About what userspace holds: nothing changes yet.
-            MediaCommand::ConfirmIntercepted { .. }
+            // About what userspace holds, or sees anyway: nothing changes yet.
+            MediaCommand::BeginRecording { .. }
+            | MediaCommand::ConfirmIntercepted { .. }
             | MediaCommand::Deliver { .. }
             | MediaCommand::Resume { .. } => None,
         }

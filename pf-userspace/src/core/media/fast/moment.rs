@@ -30,6 +30,9 @@ impl Switch {
         if !stream.chunked.is_empty() {
             return Err(Why::Chunked);
         }
+        if self.waits_for_store(leg.stream) {
+            return Err(Why::Store);
+        }
         if stream.backlog.holds_something() {
             return Err(Why::LateDevices);
         }

@@ -77,6 +77,8 @@ reasons! {
     LegMissed => "leg-missed",
     /// The other side of the connection closes it.
     Closing => "closing",
+    /// The session is recorded, and the store cannot follow.
+    Store => "store",
     /// Another leg or the relay itself asked for it.
     Requested => "requested",
 }

@@ -185,7 +185,7 @@ fn the_controlling_function_ends_it() {
     assert_eq!(w.response(bye).status, 200, "there is no client to wait for");
     let kinds: Vec<_> = (0..2).map(|_| w.order().object.body.kind()).collect();
     assert_eq!(kinds, ["group-state", "session-end"]);
-    assert_eq!(w.media(), ["close stream"]);
+    assert_eq!(w.media(), ["end recording", "close stream"]);
     w.silent();
     w.over();
     assert_eq!(w.shard.group_views(w.now).next().unwrap().restartable, Some(true));

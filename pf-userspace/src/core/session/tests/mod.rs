@@ -379,6 +379,8 @@ impl World {
         media
             .into_iter()
             .map(|command| match command {
+                Command::Media(MediaCommand::BeginRecording { .. }) => "begin recording".to_owned(),
+                Command::Media(MediaCommand::EndRecording { .. }) => "end recording".to_owned(),
                 Command::Media(MediaCommand::OpenStream { .. }) => "open stream".to_owned(),
                 Command::Media(MediaCommand::CloseStream { .. }) => "close stream".to_owned(),
                 Command::Media(MediaCommand::ConfirmIntercepted { number, kept, .. }) => {

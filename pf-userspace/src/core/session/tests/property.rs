@@ -211,7 +211,9 @@ impl Wire {
                     self.open_legs.retain(|_, of| *of != stream.0);
                 }
                 Command::Media(
-                    MediaCommand::Deliver { stream, .. }
+                    MediaCommand::BeginRecording { stream, .. }
+                    | MediaCommand::EndRecording { stream }
+                    | MediaCommand::Deliver { stream, .. }
                     | MediaCommand::Intercept { stream, .. }
                     | MediaCommand::Resume { stream },
                 ) => {

@@ -7,14 +7,14 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// What has happened since the last line.
 #[derive(Debug, Default)]
-pub(super) struct Seldom {
+pub(crate) struct Seldom {
     next: Option<Instant>,
     count: u64,
 }
 
 impl Seldom {
     /// It has happened once more: if a line is due, gives how often since the last one.
-    pub(super) fn count(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn count(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;
         if self.next.is_some_and(|next| now < next) {
             return None;
