@@ -1,6 +1,6 @@
 //! The configuration file: TOML in, one checked value out.
 //!
-//! [`Config`] is what the file says, with every default filled in. [`options::OPTIONS`] documents every key and
+//! [`Config`] is what the file says, with every default filled in. [`options::all`] documents every key and
 //! how its value is checked; `docs/configuration.md` is made from it, and a test holds the three together.
 //! [`load`] reports every fault it finds, each with its place and how to mend it, and not just the first.
 

@@ -8,7 +8,7 @@ use super::{model::Config, options, users};
 pub fn markdown() -> String {
     let mut page = String::from(
         "# Configuration\n\n\
-         <!-- Made by `pf config --reference`: change pf-userspace/src/config/options.rs, not this page. -->\n\n\
+         <!-- Made by `pf config --reference`: change pf-userspace/src/config/options/, not this page. -->\n\n\
          `pf` reads one TOML file. `pf check FILE` reads it the same way and explains every fault with its line and \
          how to mend it; `pf run --config FILE` starts with it. Every option may be left out: then its default \
          counts. An option that `pf` does not know is an error. `packaging/pf.toml` is a whole file to start from.\n",
@@ -18,7 +18,7 @@ pub fn markdown() -> String {
         let title =
             if table.name.is_empty() { "Top of the file".to_owned() } else { format!("`[{}]`", table.name) };
         let _ = write!(page, "\n## {title}\n\n{}\n", table.text);
-        for option in options::OPTIONS {
+        for option in options::all() {
             let (of, name) = option.key.rsplit_once('.').unwrap_or(("", option.key));
             if of == table.name {
                 let default = default_of(&defaults, option.key);

@@ -45,14 +45,14 @@ fn every_field_has_an_option_and_every_option_a_field() {
         }
     }
     fields.sort();
-    let mut keys: Vec<String> = options::OPTIONS.iter().map(|o| o.key.to_owned()).collect();
+    let mut keys: Vec<String> = options::all().map(|o| o.key.to_owned()).collect();
     keys.sort();
     assert_eq!(fields, keys);
 }
 
 #[test]
 fn every_example_is_accepted_by_the_check_and_by_the_typed_reader() {
-    for option in options::OPTIONS {
+    for option in options::all() {
         let text = match option.key.split_once('.') {
             Some((table, key)) => format!("[{table}]\n{key} = {}\n", option.example),
             None => format!("{} = {}\n", option.key, option.example),
