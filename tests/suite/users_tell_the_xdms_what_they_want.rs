@@ -10,7 +10,8 @@ use lab::{
 };
 
 /// Where alice's rules are.
-const ALICE_S: &str = "/org.openmobilealliance.access-rules/users/sip%3Aalice%40example.org/access-rules";
+pub(crate) const ALICE_S: &str =
+    "/org.openmobilealliance.access-rules/users/sip%3Aalice%40example.org/access-rules";
 
 /// A scene with a store and this XDMS; lines for alice in the users file.
 async fn asking(xdms: &Xdms, user: &str, options: &str) -> Result<Scene> {

@@ -289,6 +289,9 @@ pub enum MediaCommand {
         stream: StreamKey,
         /// Where its messages belong.
         place: Arc<Place>,
+        /// It is not known yet whether the user wants that: what is said is kept until
+        /// [`MediaCommand::DecideRecording`], which comes in any case.
+        undecided: bool,
     },
     /// The peer's side of a leg is known (SDP answer received or sent), or has changed (re-INVITE):
     /// connect or expect the connection.
@@ -307,6 +310,14 @@ pub enum MediaCommand {
     CloseStream {
         /// Which stream.
         stream: StreamKey,
+    },
+    /// It is known whether the user wants an undecided stream recorded: what was kept goes to the store, and recording
+    /// goes on; or it goes away, and nothing of this stream is recorded. The stream may have been released before.
+    DecideRecording {
+        /// Which stream.
+        stream: StreamKey,
+        /// Does the user want it?
+        wanted: bool,
     },
     /// Nothing of this stream is recorded from now on. What is ordered from the store behind this, in the same batch,
     /// comes after what was recorded.
