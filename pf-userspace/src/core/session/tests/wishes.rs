@@ -114,7 +114,10 @@ fn the_xdms_is_asked_with_the_invite_and_its_answer_decides_after_the_200() {
         assert_eq!(w.told_to_record(), ["keep"]);
         w.found(found.clone());
         assert_eq!(w.orders(), expected, "{by_default} {found:?}");
-        assert_eq!(w.told_to_record(), [if recorded { "record what was kept" } else { "forget what was kept" }]);
+        assert_eq!(
+            w.told_to_record(),
+            [if recorded { "record what was kept" } else { "forget what was kept" }]
+        );
     }
 }
 
