@@ -66,7 +66,7 @@ pub(crate) fn compare(journal: &Journal, direction: &str, said: &[Outgoing], cal
 }
 
 /// Every third message is the far end's; now and then one comes in chunks, and one is no text.
-async fn talk(a: &Call, far: &Call, count: usize) -> Result<[Vec<Outgoing>; 2]> {
+pub(crate) async fn talk(a: &Call, far: &Call, count: usize) -> Result<[Vec<Outgoing>; 2]> {
     let mut said = [Vec::new(), Vec::new()];
     for number in 0..count {
         let who = usize::from(number % 3 == 2);
@@ -86,7 +86,7 @@ async fn talk(a: &Call, far: &Call, count: usize) -> Result<[Vec<Outgoing>; 2]> 
     Ok(said)
 }
 
-async fn hang_up(a: &mut Call, far: &mut Call) -> Result<()> {
+pub(crate) async fn hang_up(a: &mut Call, far: &mut Call) -> Result<()> {
     let (bye, ends) = tokio::join!(a.dialog.bye(None), far.hung_up());
     assert_eq!(bye?.code(), 200);
     ends.map(drop)

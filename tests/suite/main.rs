@@ -72,6 +72,7 @@ mod torture;
 mod unkind_octets;
 mod updates_before_the_session_is_there;
 mod users_tell_the_xdms_what_they_want;
+mod what_is_said_before_the_xdms_answers_is_recorded;
 mod where_pf_connects_to;
 mod who_may_start_a_group_session_again;
 

@@ -40,6 +40,7 @@ impl Directory {
             MediaCommand::BeginRecording { stream, .. }
             | MediaCommand::CloseStream { stream }
             | MediaCommand::ConfirmIntercepted { stream, .. }
+            | MediaCommand::DecideRecording { stream, .. }
             | MediaCommand::Deliver { stream, .. }
             | MediaCommand::EndRecording { stream }
             | MediaCommand::Intercept { stream, .. }

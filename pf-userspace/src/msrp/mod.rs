@@ -9,7 +9,9 @@
 
 mod connect;
 mod directory;
+mod orders;
 mod own;
+mod peers;
 mod recording;
 mod socket;
 mod splice;

@@ -6,9 +6,11 @@ impl Worker {
     /// Hands over what was recorded.
     pub(super) fn flush_recorded(&mut self) {
         let recorded = self.switch.take_recorded();
-        if let (Some(recorder), false) = (&self.recorder, recorded.is_empty()) {
+        let Some(recorder) = &mut self.recorder else { return };
+        if !recorded.is_empty() {
             recorder.record(self.start, recorded);
         }
+        recorder.keeps(self.switch.undecided_octets());
     }
 
     /// The end of a turn: hands over, and holds sources up or lets them go on. Gives whether some go on, so that there

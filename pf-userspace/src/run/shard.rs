@@ -183,12 +183,13 @@ pub(super) async fn run(mut shard: Shard, shells: Shells, mut inputs: Inputs, st
     }
 }
 
-/// Carries out a batch in order, but legs are opened first: the relay knows them all before anyone is told that
-/// messages may be sent.
+/// Carries out a batch in order, but legs are opened first: the relay knows them all, and what is recorded, before
+/// anyone is told that messages may be sent.
 fn carry_out(shells: &Shells, commands: Vec<Command>) {
-    use MediaCommand::{ConnectLeg, EndRecording, OpenLeg, OpenStream};
+    use MediaCommand::{BeginRecording, ConnectLeg, EndRecording, OpenLeg, OpenStream};
     let (first, then): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| {
-        matches!(command, Command::Media(OpenStream { .. } | OpenLeg { .. } | ConnectLeg { .. }))
+        let Command::Media(command) = command else { return false };
+        matches!(command, BeginRecording { .. } | OpenStream { .. } | OpenLeg { .. } | ConnectLeg { .. })
     });
     // What is ordered behind the end of a recording comes after what was recorded.
     let mut ended = None;

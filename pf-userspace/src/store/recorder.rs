@@ -82,11 +82,13 @@ pub struct Recorder {
     zero: Instant,
     /// The sources are held up.
     holding: bool,
+    /// Octets that may have to be recorded.
+    kept: u64,
 }
 
 impl Recorder {
     pub(super) fn new(store: Store, zero: Instant) -> Recorder {
-        Recorder { store, zero, holding: false }
+        Recorder { store, zero, holding: false, kept: 0 }
     }
 
     /// The same for another worker, which is woken by `wake` when there is room again.
@@ -120,6 +122,17 @@ impl Recorder {
             // The writer has ended; it will make no room either.
             gauge.waiting.fetch_sub(weight, SeqCst);
             gauge.lost.fetch_add(lost, SeqCst);
+        }
+    }
+
+    /// So many octets are kept for the time being, until it is known whether they are to be recorded: they count as
+    /// waiting, too.
+    pub(crate) fn keeps(&mut self, octets: u64) {
+        let before = std::mem::replace(&mut self.kept, octets);
+        if octets > before {
+            self.store.gauge.waiting.fetch_add(octets - before, SeqCst);
+        } else if octets < before {
+            self.store.gauge.done(before - octets);
         }
     }
 

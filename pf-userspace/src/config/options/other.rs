@@ -89,7 +89,7 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "\"http://10.0.0.9:8080/services\"",
         "Its XCAP root. Of each session's originator the document \
          `<root>/org.openmobilealliance.access-rules/users/<address of record>/access-rules` is fetched when the session \
-         is established, and its actions `allow-offline-storage`, `allow-store` and `allow-defer` count: those of all \
+         is asked for, and its actions `allow-offline-storage`, `allow-store` and `allow-defer` count: those of all \
          rules whose conditions hold, one `true` is enough, and what none says is `false`. The last answer of each user \
          is kept, asked for by its ETag, and counts while there is no other. Left out: no XDMS is asked.",
     ),
@@ -97,8 +97,9 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "xdms.wait_seconds",
         Kind::Integer(1, 20, "seconds"),
         "3",
-        "How long an answer may take. The beginning of a session's record waits for it, and nothing else does; then what \
-         was answered last counts, else the users file and `[policy]`.",
+        "How long an answer may take. The beginning of a session's record waits for it, and nothing else does; what is said \
+         meanwhile is kept in memory (`store.recording_octets`). Then what was answered last counts, else the users file \
+         and `[policy]`.",
     ),
     option(
         "xdms.identity_header",

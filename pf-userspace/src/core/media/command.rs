@@ -22,7 +22,10 @@ impl Switch {
     pub fn command(&mut self, now: Time, command: MediaCommand) {
         self.now = now;
         match command {
-            MediaCommand::BeginRecording { stream, place } => self.begin_recording(stream, place),
+            MediaCommand::BeginRecording { stream, place, undecided } => {
+                self.begin_recording(stream, place, undecided);
+            }
+            MediaCommand::DecideRecording { stream, wanted } => self.decide_recording(stream, wanted),
             MediaCommand::EndRecording { stream } => {
                 if let Some(id) = self.stream_keys.get(&stream).copied() {
                     self.end_recording(now, id);

@@ -266,6 +266,8 @@ pub struct Switch {
     delivering: Vec<StreamId>,
     /// What was recorded, and has not been taken yet.
     recorded: Vec<Noted>,
+    /// What may have to be recorded.
+    undecided: record::Undecided,
     /// Who waits for the store.
     hold: record::Hold,
     /// Empty output buffers.
@@ -303,6 +305,7 @@ impl Switch {
             arrived: Vec::new(),
             delivering: Vec::new(),
             recorded: Vec::new(),
+            undecided: record::Undecided::default(),
             hold: record::Hold::default(),
             spare: Vec::new(),
             alarm: None,
@@ -383,7 +386,7 @@ impl Switch {
                 conn: leg.conn,
                 kernel: leg.kernel,
                 path: None,
-                recorded: self.is_recorded(leg.stream),
+                recorded: self.is_recorded(leg.stream) && !self.undecided.has(leg.stream_key),
             }
         };
         self.legs.iter().map(|(_, leg)| one(leg)).collect()

@@ -250,6 +250,8 @@ fn begin(
         ended_group: None,
     };
     let sent = session.invite_far(cx, request, &offered.sdp, &parts, &service, &asserted, max_forwards, hop);
+    // The answer may be there when the 200 needs it (step 7 of its part).
+    session.ask_wishes(cx);
     if hold {
         session.hold(cx, tx, sent);
     } else {

@@ -103,7 +103,7 @@ impl Session {
                 });
             }
         }
-        if self.has_open_record(cx) {
+        if self.has_open_record(cx) || self.storing.is_undecided() {
             self.record_messages(cx);
         }
     }

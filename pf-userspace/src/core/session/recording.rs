@@ -5,18 +5,33 @@ use std::sync::Arc;
 
 use super::{Session, context::Context, leg::A};
 use crate::core::{
-    event::MediaCommand,
+    event::{MediaCommand, StreamKey},
     store::{Folder, Place},
 };
 
 impl Session {
-    /// The record has begun: what is said on the streams that are open is part of it.
+    /// The record has begun, or will if the user wants it: what is said on the streams that are open is part of it.
     pub(super) fn record_messages(&mut self, cx: &mut Context<'_>) {
+        let undecided = self.storing.is_undecided();
         let place = Arc::new(Place { user: self.invitation.user.clone(), folder: self.folder() });
         for stream in self.streams.iter_mut().flatten() {
             if stream.open && !std::mem::replace(&mut stream.recorded, true) {
-                cx.media(MediaCommand::BeginRecording { stream: stream.key, place: place.clone() });
+                let place = place.clone();
+                cx.media(MediaCommand::BeginRecording { stream: stream.key, place, undecided });
+                if undecided {
+                    self.storing.keep(stream.key);
+                }
             }
+        }
+    }
+
+    /// It is known whether the user wants a record: what is said on these streams is kept so far.
+    pub(super) fn decide_messages(&mut self, cx: &mut Context<'_>, kept: &[StreamKey], wanted: bool) {
+        for stream in kept {
+            cx.media(MediaCommand::DecideRecording { stream: *stream, wanted });
+        }
+        for stream in self.streams.iter_mut().flatten() {
+            stream.recorded &= wanted;
         }
     }
 
@@ -31,7 +46,7 @@ impl Session {
 
     /// Are messages of this session recorded?
     pub(super) fn records_messages(&self) -> bool {
-        self.streams.iter().flatten().any(|stream| stream.recorded)
+        !self.storing.is_undecided() && self.streams.iter().flatten().any(|stream| stream.recorded)
     }
 
     /// The folder of this session in its user's history.

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::core::{
     Time,
+    event::StreamKey,
     store::{Body, GroupState, Object, Order, OrderId, Outcome, SessionEnd, SessionInfo, Uid},
 };
 
@@ -44,12 +45,14 @@ pub(crate) struct Storing {
 const RESOLUTION: Duration = Duration::from_micros(1);
 
 /// A record that begins as soon as it is known whether the user wants it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Asked {
-    /// When the 200 was sent.
-    since: Time,
+    /// When the 200 was sent; none before.
+    since: Option<Time>,
     /// What is known then decides.
     until: Time,
+    /// Streams whose messages are kept for the record.
+    kept: Vec<StreamKey>,
 }
 
 /// Orders that hold a step up.
@@ -90,7 +93,19 @@ impl Storing {
 
     /// When the record begins without the word of the XDMS, where it waits for that.
     pub(super) fn asked_until(&self) -> Option<Time> {
-        self.asked.map(|asked| asked.until)
+        self.asked.as_ref().filter(|asked| asked.since.is_some()).map(|asked| asked.until)
+    }
+
+    /// Was the 200 sent, and it is not known yet whether there is a record?
+    pub(super) fn is_undecided(&self) -> bool {
+        self.asked_until().is_some()
+    }
+
+    /// The messages of this stream are kept for the record.
+    pub(super) fn keep(&mut self, stream: StreamKey) {
+        if let Some(asked) = &mut self.asked {
+            asked.kept.push(stream);
+        }
     }
 
     /// The orders whose outcome matters to the session.
@@ -100,24 +115,38 @@ impl Storing {
 }
 
 impl Session {
-    /// Clause 8.2.2.1, 200 OK step 7: the 200 was sent. What the user wants is asked of the XDMS where there is one, and
-    /// then the record begins.
+    /// The INVITE was taken: where there is an XDMS it is asked what the user wants, for step 7 of the 200 part.
+    pub(super) fn ask_wishes(&mut self, cx: &mut Context<'_>) {
+        if cx.config.store.is_some() {
+            let until = cx.ask_wishes(&self.invitation.user);
+            self.storing.asked = until.map(|until| Asked { since: None, until, kept: Vec::new() });
+        }
+    }
+
+    /// Clause 8.2.2.1, 200 OK step 7: the 200 was sent. The record begins, if the user wants that; while the XDMS is
+    /// still to say so what is said is kept.
     pub(super) fn begin_record(&mut self, cx: &mut Context<'_>) {
         // A client that is back is in a session whose record has begun.
         if std::mem::replace(&mut self.storing.begun, true) || cx.config.store.is_none() {
             return;
         }
-        match cx.ask_wishes(&self.invitation.user) {
-            Some(until) => self.storing.asked = Some(Asked { since: cx.now, until }),
+        match &mut self.storing.asked {
+            Some(asked) => {
+                asked.since = Some(cx.now);
+                self.record_messages(cx);
+                self.wishes_due(cx);
+            }
             None => self.record(cx, cx.now),
         }
     }
 
     /// The XDMS has answered, or has failed to.
     pub(crate) fn wishes_known(&mut self, cx: &mut Context<'_>) {
-        if let Some(asked) = self.storing.asked.take() {
-            self.record(cx, asked.since);
-        }
+        let Some(asked) = self.storing.asked.take() else { return };
+        // Before the 200 nothing is decided.
+        let Some(since) = asked.since else { return };
+        self.record(cx, since);
+        self.decide_messages(cx, &asked.kept, self.storing.recorded);
     }
 
     /// The XDMS has been waited for long enough: what is known decides.
@@ -232,7 +261,7 @@ impl Session {
 
     /// May the end of the session order something from the store, so that it will take some time?
     pub(super) fn may_order_at_its_end(&self, cx: &Context<'_>) -> bool {
-        self.has_open_record(cx) || self.storing.asked.is_some()
+        self.has_open_record(cx) || self.storing.is_undecided()
     }
 
     /// Orders one object of this session.

@@ -89,6 +89,7 @@ impl Switch {
             // About what userspace holds, or sees anyway: nothing changes yet.
             MediaCommand::BeginRecording { .. }
             | MediaCommand::ConfirmIntercepted { .. }
+            | MediaCommand::DecideRecording { .. }
             | MediaCommand::Deliver { .. }
             | MediaCommand::Resume { .. } => None,
         }

@@ -2,7 +2,7 @@
 
 use pf_common::msrp::{DASHES, Flag, Head, Parsed};
 
-use super::Origin;
+use super::{Noted, Origin, Recording};
 use crate::core::{
     event::LegRole,
     media::{ConnId, LegId, StreamId, Switch},
@@ -70,7 +70,9 @@ impl Switch {
         let recording = self.streams.get_mut(chunk.stream).and_then(|stream| stream.recording.as_mut());
         let Some(recording) = recording else { return chunk.octets.clear() };
         let kept = chunk.octets.split_off(chunk.octets.len() - CRLF);
-        recording.add(self.now, chunk, &mut self.recorded);
+        let now = self.now;
+        let add = |recording: &mut Recording, out: &mut Vec<Noted>| recording.add(now, chunk, out);
+        self.undecided.through(&mut self.recorded, recording, add);
         chunk.octets = kept;
     }
 
@@ -99,7 +101,8 @@ impl Switch {
         let (stream, from) = (chunk.stream, chunk.of.leg);
         let recording = self.streams.get_mut(stream).and_then(|stream| stream.recording.as_mut());
         let Some(recording) = recording else { return };
-        let whole = recording.end(now, chunk, flag, &mut self.recorded);
+        let end = |recording: &mut Recording, out: &mut Vec<Noted>| recording.end(now, chunk, flag, out);
+        let whole = self.undecided.through(&mut self.recorded, recording, end);
         let waits = !recording.incomplete.is_empty();
         if let Some(leg) = self.legs.get_mut(from) {
             leg.counters.recorded += u64::from(whole);

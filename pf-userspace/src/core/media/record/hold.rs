@@ -19,14 +19,19 @@ impl Switch {
             return false;
         }
         if !full {
-            for id in std::mem::take(&mut self.hold.waiting) {
-                if let Some(conn) = self.conns.get_mut(id) {
-                    conn.waits_for_store = false;
-                }
-                self.wake(id);
-            }
+            self.let_go_on();
         }
         true
+    }
+
+    /// Whoever waits for the store tries again.
+    pub(super) fn let_go_on(&mut self) {
+        for id in std::mem::take(&mut self.hold.waiting) {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.waits_for_store = false;
+            }
+            self.wake(id);
+        }
     }
 
     /// The connections whose messages are recorded.

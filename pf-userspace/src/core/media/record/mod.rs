@@ -9,6 +9,7 @@
 mod assembly;
 mod chunk;
 mod hold;
+mod undecided;
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use pf_common::msrp::Flag;
 
 use self::assembly::{Assembly, Scattered};
-pub(super) use self::{chunk::Chunk, hold::Hold};
+pub(super) use self::{chunk::Chunk, hold::Hold, undecided::Undecided};
 use super::{LegId, StreamId, Switch};
 use crate::core::{
     event::StreamKey,
@@ -45,6 +46,7 @@ pub enum Noted {
 /// The recording of one stream.
 #[derive(Debug)]
 pub(super) struct Recording {
+    stream: StreamKey,
     place: Arc<Place>,
     /// Octets of one message that are held before they are given away in parts.
     limit: u64,
@@ -73,8 +75,8 @@ struct Origin {
 }
 
 impl Recording {
-    fn new(place: Arc<Place>, limit: u64) -> Recording {
-        Recording { place, limit: limit.max(1), incomplete: VecDeque::new(), last: Time::ZERO }
+    fn new(stream: StreamKey, place: Arc<Place>, limit: u64) -> Recording {
+        Recording { stream, place, limit: limit.max(1), incomplete: VecDeque::new(), last: Time::ZERO }
     }
 
     /// Octets of a chunk have come.
@@ -234,14 +236,17 @@ impl Recording {
 }
 
 impl Switch {
-    /// What is said on this stream is recorded from now on.
-    pub(super) fn begin_recording(&mut self, key: StreamKey, place: Arc<Place>) {
+    /// What is said on this stream is recorded from now on; `undecided`: kept until it is known whether it is to be.
+    pub(super) fn begin_recording(&mut self, key: StreamKey, place: Arc<Place>, undecided: bool) {
         let limit = self.limits.recorded_octets;
         let Some(stream) = self.stream_keys.get(&key).and_then(|id| self.streams.get_mut(*id)) else {
             return;
         };
         if stream.recording.is_none() {
-            stream.recording = Some(Box::new(Recording::new(place, limit)));
+            stream.recording = Some(Box::new(Recording::new(key, place, limit)));
+            if undecided {
+                self.undecided.begin(key);
+            }
         }
     }
 
@@ -249,7 +254,8 @@ impl Switch {
     pub(super) fn end_recording(&mut self, now: Time, id: StreamId) {
         let recording = self.streams.get_mut(id).and_then(|stream| stream.recording.take());
         if let Some(mut recording) = recording {
-            recording.close(now, &mut self.recorded);
+            let close = |recording: &mut Recording, out: &mut Vec<Noted>| recording.close(now, out);
+            self.undecided.through(&mut self.recorded, &mut recording, close);
             self.plan_changed(id);
         }
     }
@@ -267,7 +273,9 @@ impl Switch {
             let Some(recording) = self.streams.get_mut(*stream).and_then(|s| s.recording.as_mut()) else {
                 continue;
             };
-            let at = recording.expire(now, patience, &mut self.recorded);
+            let expire =
+                |recording: &mut Recording, out: &mut Vec<Noted>| recording.expire(now, patience, out);
+            let at = self.undecided.through(&mut self.recorded, recording, expire);
             next = next.into_iter().chain(at).min();
         }
         if let Some(next) = next {

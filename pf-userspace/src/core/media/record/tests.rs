@@ -13,7 +13,7 @@ struct Recorder {
 impl Recorder {
     fn new(limit: u64) -> Recorder {
         let place = Place { user: "sip:ann@example.org".to_owned(), folder: Folder::default() };
-        Recorder { recording: Recording::new(Arc::new(place), limit), out: Vec::new() }
+        Recorder { recording: Recording::new(StreamKey(1), Arc::new(place), limit), out: Vec::new() }
     }
 
     /// A chunk of message `id` comes: its first octet, from 1.

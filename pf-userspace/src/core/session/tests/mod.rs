@@ -379,7 +379,12 @@ impl World {
         media
             .into_iter()
             .map(|command| match command {
-                Command::Media(MediaCommand::BeginRecording { .. }) => "begin recording".to_owned(),
+                Command::Media(MediaCommand::BeginRecording { undecided, .. }) => {
+                    if undecided { "keep" } else { "begin recording" }.to_owned()
+                }
+                Command::Media(MediaCommand::DecideRecording { wanted, .. }) => {
+                    if wanted { "record what was kept" } else { "forget what was kept" }.to_owned()
+                }
                 Command::Media(MediaCommand::EndRecording { .. }) => "end recording".to_owned(),
                 Command::Media(MediaCommand::OpenStream { .. }) => "open stream".to_owned(),
                 Command::Media(MediaCommand::CloseStream { .. }) => "close stream".to_owned(),

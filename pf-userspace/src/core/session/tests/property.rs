@@ -69,6 +69,8 @@ pub(super) struct Wire {
     pub(super) peers: Vec<Ua>,
     pub(super) legs: BTreeSet<LegKey>,
     pub(super) opened: BTreeSet<u64>,
+    /// Streams whose messages are kept until the XDMS has answered.
+    undecided: BTreeSet<u64>,
     /// Call-ID and the peer's tag.
     pub(super) established: BTreeSet<(String, String)>,
     pub(super) ended: BTreeSet<(String, String)>,
@@ -148,6 +150,7 @@ impl Wire {
             peers: Vec::new(),
             legs: BTreeSet::new(),
             opened: BTreeSet::new(),
+            undecided: BTreeSet::new(),
             established: BTreeSet::new(),
             ended: BTreeSet::new(),
             heard: BTreeSet::new(),
@@ -210,10 +213,18 @@ impl Wire {
                     assert!(self.opened.remove(&stream.0), "closed once");
                     self.open_legs.retain(|_, of| *of != stream.0);
                 }
+                Command::Media(MediaCommand::BeginRecording { stream, undecided, .. }) => {
+                    assert!(self.opened.contains(&stream.0));
+                    assert!(!undecided || self.undecided.insert(stream.0));
+                }
+                Command::Media(MediaCommand::DecideRecording { stream, .. }) => {
+                    assert!(self.undecided.remove(&stream.0), "decided once");
+                }
+                Command::Media(MediaCommand::EndRecording { stream }) => {
+                    assert!(self.opened.contains(&stream.0) && !self.undecided.contains(&stream.0));
+                }
                 Command::Media(
-                    MediaCommand::BeginRecording { stream, .. }
-                    | MediaCommand::EndRecording { stream }
-                    | MediaCommand::Deliver { stream, .. }
+                    MediaCommand::Deliver { stream, .. }
                     | MediaCommand::Intercept { stream, .. }
                     | MediaCommand::Resume { stream },
                 ) => {
@@ -412,6 +423,7 @@ impl Wire {
         self.w.over();
         assert!(self.opened.is_empty(), "streams left: {:?}", self.opened);
         assert!(self.open_legs.is_empty(), "legs left: {:?}", self.open_legs);
+        assert!(self.undecided.is_empty(), "kept for ever: {:?}", self.undecided);
         assert!(self.asked.values().all(|count| *count == 1), "unanswered: {:?}", self.asked);
         let left: Vec<_> = self.established.difference(&self.ended).collect();
         assert!(left.is_empty(), "dialogs without BYE: {left:?}");

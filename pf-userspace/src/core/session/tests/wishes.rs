@@ -68,6 +68,12 @@ impl World {
         kinds
     }
 
+    /// What the relay was told of the recording.
+    fn told_to_record(&mut self) -> Vec<String> {
+        let about = |word: &String| word.contains("record") || word.contains("kep") || word.contains("keep");
+        self.media().into_iter().filter(about).collect()
+    }
+
     fn hang_up(&mut self, call: &mut Call) {
         self.receive(call.a.bye(None));
         let bye = self.request(Method::Bye);
@@ -77,7 +83,7 @@ impl World {
 
 // Rows: ANS-14
 #[test]
-fn the_xdms_is_asked_after_the_200_and_its_answer_decides() {
+fn the_xdms_is_asked_with_the_invite_and_its_answer_decides_after_the_200() {
     for (by_default, found, recorded) in [
         (false, document("true"), true),
         (true, document("false"), false),
@@ -87,20 +93,45 @@ fn the_xdms_is_asked_after_the_200_and_its_answer_decides() {
         (true, Found::Failed, true),
         (false, Found::Failed, false),
     ] {
+        let expected: &[&str] = if recorded { &["session-info"] } else { &[] };
+        // The answer is there before the 200.
         let mut w = asking(by_default);
         let (tx, far) = w.invite();
-        assert!(w.question().is_none(), "not before the 200");
+        assert_eq!(w.question(), Some(Question { user: ANN.to_owned(), etag: None }));
+        w.found(found.clone());
+        assert!(w.orders().is_empty(), "not before the 200");
         w.reply(&far, far_ok(&far));
         let is_200 = |c: &Command| matches!(c, Command::Sip(SipCommand::Respond { tx: of, .. }) if *of == tx);
         let ok = w.said.iter().position(is_200).unwrap();
-        let asked = w.said.iter().position(|c| matches!(c, Command::Preferences(_))).unwrap();
-        assert!(ok < asked);
-        assert_eq!(w.question(), Some(Question { user: ANN.to_owned(), etag: None }));
-        assert!(w.orders().is_empty(), "before the answer is there");
-        w.found(found.clone());
-        let expected: &[&str] = if recorded { &["session-info"] } else { &[] };
+        assert!(w.said.iter().take(ok).all(|c| !matches!(c, Command::Store(_))));
         assert_eq!(w.orders(), expected, "{by_default} {found:?}");
+        assert_eq!(w.told_to_record(), if recorded { &["begin recording"][..] } else { &[] });
+        assert!(w.question().is_none(), "asked once");
+        // It comes later: what is said meanwhile is kept.
+        let mut w = asking(by_default);
+        let _call = w.answered();
+        assert!(w.question().is_some() && w.orders().is_empty());
+        assert_eq!(w.told_to_record(), ["keep"]);
+        w.found(found.clone());
+        assert_eq!(w.orders(), expected, "{by_default} {found:?}");
+        assert_eq!(
+            w.told_to_record(),
+            [if recorded { "record what was kept" } else { "forget what was kept" }]
+        );
     }
+}
+
+#[test]
+fn an_answer_that_was_due_before_the_200_is_not_waited_for() {
+    let mut w = asking(true);
+    let (_tx, far) = w.invite();
+    w.pass(2);
+    assert!(w.orders().is_empty());
+    w.reply(&far, far_ok(&far));
+    assert_eq!(w.orders(), ["session-info"]);
+    assert_eq!(w.told_to_record(), ["keep", "record what was kept"]);
+    w.found(document("false"));
+    assert!(w.told_to_record().is_empty());
 }
 
 #[test]
@@ -151,6 +182,12 @@ fn a_session_that_ends_before_the_answer_is_recorded_by_what_is_known() {
         w.hang_up(&mut call);
         let expected: &[&str] = if by_default { &["session-info", "session-end"] } else { &[] };
         assert_eq!(w.orders(), expected);
+        let expected: &[&str] = if by_default {
+            &["keep", "record what was kept", "end recording"]
+        } else {
+            &["keep", "forget what was kept"]
+        };
+        assert_eq!(w.told_to_record(), expected);
         w.pass(60);
         w.found(document("true"));
         assert!(w.orders().is_empty());
