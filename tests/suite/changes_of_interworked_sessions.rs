@@ -19,6 +19,13 @@ fn next_version(sdp: &[u8]) -> Result<String> {
     Ok(std::str::from_utf8(sdp)?.replacen(" 1 IN ", " 2 IN ", 1))
 }
 
+/// A description with its second stream rejected, and the next version.
+fn without_second(sdp: &[u8]) -> Result<Vec<u8>> {
+    let text = next_version(sdp)?;
+    let (at, _) = text.match_indices("m=").nth(1).context("two lines")?;
+    Ok(format!("{}m=message 0 TCP/MSRP *\r\n", &text[..at]).into_bytes())
+}
+
 /// UE-A sends a re-INVITE with this description.
 async fn re_invite(a: &mut Streams, body: Vec<u8>) -> Result<(ClientTx, u32)> {
     let mut request = a.dialog.request("INVITE").with("Contact", a.party.contact());
@@ -79,10 +86,8 @@ async fn a_changed_stream_concerns_its_own_iwf_alone() -> Result<()> {
 async fn a_removed_stream_is_told_to_its_iwf_alone() -> Result<()> {
     let lab = Interworking::start(&["UE-A"], "").await?;
     let (mut a, [mut first, mut second]) = lab.call(|_| {}).await?;
-    let text = next_version(&a.invite.body)?;
-    let (at, _) = text.match_indices("m=").nth(1).context("two lines")?;
-    let body = format!("{}m=message 0 TCP/MSRP *\r\n", &text[..at]);
-    let (mut tx, number) = re_invite(&mut a, body.into_bytes()).await?;
+    let body = without_second(&a.invite.body)?;
+    let (mut tx, number) = re_invite(&mut a, body).await?;
     let asked = second.dialog.expect("INVITE", SOON).await?;
     assert_eq!(ports(&asked.message)?, [false, false]);
     let session = next_version(&second.answer.body)?;
@@ -96,6 +101,43 @@ async fn a_removed_stream_is_told_to_its_iwf_alone() -> Result<()> {
     second.stream(1)?.closed(SOON).await?;
     talk(&mut a, &mut first, 0, "goes on").await?;
     first.dialog.next_request(QUIET / 4).await.err().context("IWF 1 heard of it")?;
+    lab.verify()
+}
+
+// Rows: MOD-08
+#[tokio::test]
+async fn what_iwfs_have_agreed_to_is_told_to_the_other_device() -> Result<()> {
+    let lab = Interworking::start(&["UE-A", "UE-B"], "").await?;
+    let (mut a, [mut first, mut second]) = lab.call(|_| {}).await?;
+    let tablet = lab.scene.device(1);
+    let mut b = tablet.invited(SOON).await?.accept_for(tablet, &[0, 1], "passive").await?;
+    for stream in [0, 1] {
+        // What has been said so far, both ways.
+        for _ in 0..2 {
+            b.stream(stream)?.message(SOON).await?;
+        }
+    }
+    let body = without_second(&a.invite.body)?;
+    let (mut tx, number) = re_invite(&mut a, body).await?;
+    let asked = second.dialog.expect("INVITE", SOON).await?;
+    never(QUIET / 4, "a re-INVITE to UE-B", b.dialog.next_request(SOON)).await?;
+    let session = next_version(&second.answer.body)?;
+    let (at, _) = session.match_indices("m=").next().context("a line")?;
+    let rejected = format!("{}{}", &session[..at], "m=message 0 TCP/MSRP *\r\n".repeat(2));
+    accept(&second.party, &asked, rejected.into_bytes()).await?;
+    assert_eq!(ports(&tx.last(SOON).await?)?, [true, false]);
+    a.dialog.ack(number, None).await?;
+    second.hung_up().await?;
+    let told = b.dialog.expect("INVITE", SOON).await?;
+    assert_eq!(told.message.header("Call-ID"), b.invite.header("Call-ID"), "in its own dialog");
+    assert_eq!(ports(&told.message)?, [true, false]);
+    accept(&b.party, &told, without_second(&b.answer.body)?).await?;
+    told.acked(SOON).await?;
+    b.stream(1)?.closed(SOON).await?;
+    let sent = a.stream(0)?.chat("sip:alice@example.org", "sip:bob@far.example.net", "goes on").await?;
+    for call in [&mut first, &mut b] {
+        assert_eq!(call.stream(0)?.message(SOON).await?.body, sent.body, "{}", call.party.name);
+    }
     lab.verify()
 }
 
@@ -201,6 +243,7 @@ async fn a_new_stream_that_all_refuse_gets_a_session_of_its_own() -> Result<()> 
 crate::over_tcp::the_same_over_tcp!(
     a_changed_stream_concerns_its_own_iwf_alone,
     a_removed_stream_is_told_to_its_iwf_alone,
+    what_iwfs_have_agreed_to_is_told_to_the_other_device,
     a_new_stream_goes_from_one_iwf_to_the_next_until_one_takes_it,
     a_new_stream_that_all_refuse_is_refused_and_the_session_lives,
     a_new_stream_that_all_refuse_gets_a_session_of_its_own

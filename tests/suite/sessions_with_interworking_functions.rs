@@ -182,6 +182,33 @@ async fn an_iwf_that_leaves_ends_the_session_for_everybody() -> Result<()> {
     lab.verify()
 }
 
+// Rows: AMB-15
+#[tokio::test]
+async fn the_users_other_device_is_told_when_an_iwf_ends_the_session() -> Result<()> {
+    let lab = Interworking::start(&["UE-A", "UE-B"], "interworking_leave = \"session\"").await?;
+    let (mut a, [mut first, mut second]) = lab.call(|_| {}).await?;
+    let tablet = lab.scene.device(1);
+    let mut b = tablet.invited(SOON).await?.accept_for(tablet, &[0, 1], "passive").await?;
+    for stream in [0, 1] {
+        // What has been said so far, both ways.
+        for _ in 0..2 {
+            b.stream(stream)?.message(SOON).await?;
+        }
+    }
+    let ends = async {
+        first.hung_up().await?;
+        a.hung_up().await?;
+        b.hung_up().await
+    };
+    let (bye, told) = tokio::join!(second.dialog.bye(Some(COMPLETED)), ends);
+    assert_eq!(bye?.code(), 200);
+    assert_eq!(told?.header("Reason"), Some(COMPLETED));
+    for stream in [0, 1] {
+        b.stream(stream)?.closed(SOON).await?;
+    }
+    lab.verify()
+}
+
 // Rows: BYE-33
 #[tokio::test]
 async fn the_session_is_stored_before_the_client_hears_of_an_iwfs_bye() -> Result<()> {
@@ -255,6 +282,7 @@ crate::over_tcp::the_same_over_tcp!(
     the_originators_bye_goes_to_each_iwf_and_not_to_the_far_end,
     an_iwf_that_leaves_takes_its_streams_along_and_no_more,
     an_iwf_that_leaves_ends_the_session_for_everybody,
+    the_users_other_device_is_told_when_an_iwf_ends_the_session,
     the_session_is_stored_before_the_client_hears_of_an_iwfs_bye,
     a_single_iwf_that_leaves_ends_the_session
 );

@@ -9,6 +9,7 @@
 //! | 200 | 8 | `delivery` |
 //! | error | 1, 2 | `interworking` |
 //! | error | 3 | [`Session::far_refused`] |
+//! | ACK | | [`Session::ack_received`] |
 //!
 //! The request part is in `invitation`.
 

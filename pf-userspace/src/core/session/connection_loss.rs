@@ -1,6 +1,15 @@
 //! Clause 8.2.2.3 step 4: the core lost the served client. A group session may go on without it: then we stay in the
 //! media path, answer the controlling function in the client's place, and keep what is said there where the user
 //! wants that.
+//!
+//! | step | what | where |
+//! |---|---|---|
+//! | 4 | is another device connected? | [`Session::client_lost`] |
+//! | 4.a to d | the settings | `Session::remains` |
+//! | 4.i | the client's media; SUBSCRIBE | `Session::remain`; `participants` |
+//! | 4.ii | what is said is kept | [`Session::intercepted`] |
+//! | 4.iii | until the controlling function ends it, or the client comes back and leaves | `bye` (steps 1, 2); `rejoin` |
+//! | else | all is released, the BYE goes on | [`Session::client_lost`], by `bye` |
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,17 @@
 //! Clause 8.2.2.1, request part: from the INVITE of the served user's device to our INVITE to the other CPM entity.
+//!
+//! | step | what | where |
+//! |---|---|---|
+//! | 1 | who sends it, and may this user? | [`admit`], [`check`] |
+//! | 2 | the client's release | [`check`] |
+//! | 3 | anonymity | [`check`] |
+//! | 4 | in the media path: why, `policy::media_path`; b. a session of two dialogs | [`invite`], `begin` |
+//! | 4.a, c to j | our INVITE, in the order of the letters as far as its header allows | `Session::invite_far` |
+//! | 4.h | which service it is | `service` |
+//! | 4.k | to the ISF or by the rules of the core | `routing` |
+//! | 5 | not in the media path | `core::proxy` |
+//!
+//! The response part is in `answer`.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -3,11 +3,15 @@
 //! | step | what | where |
 //! |---|---|---|
 //! | 1 | the checks of an INVITE again | [`Session::admit_change`], by `invitation::check_again` |
-//! | 2 | B2BUA: a re-INVITE of our own | [`Session::change`] |
+//! | 2.a | B2BUA: a re-INVITE of our own | [`Session::change`] |
+//! | 2.b | its Contact | [`Session::offer_in_dialog`] |
 //! | 3 | proxy: on, without our Route | `core::proxy` |
 //! | 4 | with IWFs, one after the other | `iwf_change` |
 //! | 5 | otherwise to the other side; its answer back | [`Session::change`], [`Session::change_answered`] |
 //! | 6 | to every connected device | `own_change` |
+//! | final response | as for an INVITE | [`Session::change_answered`], [`Session::accept_change`] |
+//! | 488 of all IWFs | a new session for a new stream, or 488 | `iwf_change` |
+//! | ACK | to who accepted | `answer` |
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,14 @@
 //! Session timers of each leg (RFC 4028) and clause 8.2.2.4, SIP Session Timer Expiry.
+//!
+//! | step | what | where |
+//! |---|---|---|
+//! | | whose timer it is, and what that costs | `Session::expired` |
+//! | 2 | what is stored first; Message-UID | `storing` ([`Then::Expire`]), `Session::send_bye` |
+//! | 1, 3 | BYE to each client | `Session::end` |
+//! | 4 | BYE to each IWF | `Session::end` |
+//! | 5 | BYE to the other CPM entity | `Session::end` |
+//! | 6 | media, of each leg when its BYE is answered | `Session::close_leg` |
+//! | | as a proxy: forgets, and says nothing | `core::proxy` |
 
 use std::time::Duration;
 
@@ -161,7 +171,7 @@ impl Session {
     fn expired(&mut self, cx: &mut Context<'_>, no: LegNo) {
         match self.legs[no].role {
             LegRole::Device => self.hang_up(cx, no, None, Close::Expired),
-            // Steps 1, 3: BYE to each connected client. Step 5: BYE to the other CPM entity.
+            // Steps 1, 3: BYE to each connected client. Steps 4, 5: BYE to each IWF, or to the other CPM entity.
             // Step 6: media goes with the answer to each BYE.
             LegRole::Far | LegRole::Originator => {
                 self.ending = true;
