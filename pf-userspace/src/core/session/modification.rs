@@ -343,7 +343,7 @@ impl Session {
         self.drop_unused(cx);
         let mut refusal = self.legs[change.asker].response(response.status, &cx.config.product);
         refusal.reason.clone_from(&response.reason);
-        for name in ["Warning", "Retry-After", "Reason"] {
+        for name in ["Warning", "Retry-After", "Reason", "Min-SE"] {
             refusal.headers.copy(&response.headers, name);
         }
         self.legs[change.asker].asked = None;

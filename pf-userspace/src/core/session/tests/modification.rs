@@ -177,6 +177,18 @@ fn a_change_that_the_far_end_refuses_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn an_interval_too_small_for_the_far_end_is_told_with_the_one_it_wants() {
+    let mut w = World::new();
+    let mut call = w.established();
+    let tx = w.receive(call.a.offer(Method::Invite, &changed()));
+    let re = w.request(Method::Invite);
+    w.reply(&re, answer(&re, 422, "far").with("Min-SE", "3600"));
+    let refusal = w.response(tx);
+    // RFC 4028 section 6: a 422 says what would do.
+    assert_eq!((refusal.status, refusal.headers.get("Min-SE")), (422, Some("3600")));
+}
+
+#[test]
 fn a_far_end_that_lost_the_dialog_ends_the_session() {
     let mut w = World::with(|policy| policy.direct_delivery = false);
     let mut call = w.answered();
