@@ -1,40 +1,22 @@
 //! The programs' reader of messages against the full grammar: what it takes, the grammar takes, in the same sense.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test: what fails shall fail")]
 
+mod memory;
+
+use memory::Memory;
 use pf_common::{
     maps::{BLOCK_MAX, SESSION_MIN},
     msrp::{ByteRange, Ending, FailureReport, Flag, Head, Method, Parsed, Search, find_end, head},
-    whole::{Content, Reader, Scan, Step, WHOLE_MAX, path, response, responses, send, session, start},
+    whole::{Content, Scan, WHOLE_MAX, path, response, responses, send, session, start},
 };
 use proptest::prelude::*;
 
-/// As the kernel has it: a payload in front of what was there before.
-struct Memory([u8; 4096]);
-
-impl Memory {
-    fn new(payload: &[u8], before: u8) -> Memory {
-        let mut memory = [before; 4096];
-        let len = payload.len().min(memory.len());
-        memory[..len].copy_from_slice(&payload[..len]);
-        Memory(memory)
-    }
-}
-
-impl Reader for Memory {
-    fn octet(&self, at: u32) -> u8 {
-        self.0[at as usize & 2047]
-    }
-    fn word(&self, at: u32) -> u64 {
-        let at = at as usize & 2047;
-        u64::from_le_bytes(self.0[at..at + 8].try_into().unwrap())
-    }
-    fn repeat(&self, step: Step, scan: &mut Scan) {
-        for _ in 0..step.most() {
-            if !step.run(self, scan) {
-                break;
-            }
-        }
-    }
+/// A payload in front of what was there before.
+fn memory(payload: &[u8], before: u8) -> Memory {
+    let mut memory = [before; 4096];
+    let len = payload.len().min(memory.len());
+    memory[..len].copy_from_slice(&payload[..len]);
+    Memory(memory)
 }
 
 const SESSION: &str = "0123456789abcdefghijklmn";
@@ -49,7 +31,7 @@ fn judge(payload: &[u8], any_type: bool, before: u8) -> Result<Content, Content>
     if len > WHOLE_MAX {
         return Err(Content::Long);
     }
-    let memory = Memory::new(payload, before);
+    let memory = memory(payload, before);
     let mut scan = Scan::default();
     let begin = start(&memory, len, &mut scan)?;
     let block = block();
@@ -71,7 +53,7 @@ fn judge(payload: &[u8], any_type: bool, before: u8) -> Result<Content, Content>
 
 /// How many responses a payload is.
 fn count(payload: &[u8], before: u8) -> Option<u32> {
-    let memory = Memory::new(payload, before);
+    let memory = memory(payload, before);
     let mut scan = Scan::default();
     let begin = start(&memory, payload.len() as u32, &mut scan).ok().filter(|begin| !begin.send)?;
     let block = block();

@@ -1,34 +1,14 @@
 //! Long messages, of which the programs have both ends and one piece at a time, against the full grammar.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test: what fails shall fail")]
 
+mod memory;
+
+use memory::Memory;
 use pf_common::{
     msrp::{Ending, Flag, Head, Method, Parsed, Search, find_end, head},
-    whole::{
-        Content, FRONT, LONG_MAX, Reader, Scan, Step, TAIL, TAIL_AT, WHOLE_MAX, body_in_piece, send_long,
-        start,
-    },
+    whole::{Content, FRONT, LONG_MAX, Scan, TAIL, TAIL_AT, WHOLE_MAX, body_in_piece, send_long, start},
 };
 use proptest::prelude::*;
-
-/// As the kernel has it: 2048 octets that can be read, with others behind them.
-struct Memory([u8; 4096]);
-
-impl Reader for Memory {
-    fn octet(&self, at: u32) -> u8 {
-        self.0[at as usize & 2047]
-    }
-    fn word(&self, at: u32) -> u64 {
-        let at = at as usize & 2047;
-        u64::from_le_bytes(self.0[at..at + 8].try_into().unwrap())
-    }
-    fn repeat(&self, step: Step, scan: &mut Scan) {
-        for _ in 0..step.most() {
-            if !step.run(self, scan) {
-                break;
-            }
-        }
-    }
-}
 
 const BLOCK: &str = "To-Path: msrp://10.9.0.1:2855/0123456789abcdefghijklmn;tcp\r\n\
                      From-Path: msrp://10.0.0.2:9/peerpeer;tcp\r\n";
