@@ -67,6 +67,19 @@ impl Interworking {
         Ok((a, [first, second]))
     }
 
+    /// The user's other device is invited and takes both streams; it has heard what has been said in [`Self::call`].
+    pub async fn tablet(&self) -> Result<Streams> {
+        let tablet = self.scene.device(1);
+        let mut b = tablet.invited(SOON).await?.accept_for(tablet, &[0, 1], "passive").await?;
+        for stream in [0, 1] {
+            // Both ways.
+            for _ in 0..2 {
+                b.stream(stream)?.message(SOON).await?;
+            }
+        }
+        Ok(b)
+    }
+
     /// Nobody has seen a breach of SIP.
     pub fn verify(&self) -> Result<()> {
         self.iwfs.iter().chain([&self.isf]).try_for_each(Party::verify)?;
