@@ -128,6 +128,9 @@ pub enum Setting {
     /// Does the kernel measure its programs? 0 or 1.
     #[serde(rename = "datapath.statistics")]
     Statistics,
+    /// Messages one by one that make a stream one for the fast path.
+    #[serde(rename = "datapath.single_messages")]
+    SingleMessages,
     /// New connections of one source in a second.
     #[serde(rename = "guard.connections_per_second")]
     GuardConnections,
@@ -138,13 +141,14 @@ pub enum Setting {
 
 impl Setting {
     /// All of them.
-    pub const ALL: [Setting; 8] = [
+    pub const ALL: [Setting; 9] = [
         Setting::BackoffOctets,
         Setting::Backoff,
         Setting::BackoffMax,
         Setting::FanOut,
         Setting::InFlight,
         Setting::Statistics,
+        Setting::SingleMessages,
         Setting::GuardConnections,
         Setting::GuardPackets,
     ];
@@ -158,6 +162,7 @@ impl Setting {
             Setting::FanOut => "datapath.fan_out",
             Setting::InFlight => "datapath.in_flight_segments",
             Setting::Statistics => "datapath.statistics",
+            Setting::SingleMessages => "datapath.single_messages",
             Setting::GuardConnections => "guard.connections_per_second",
             Setting::GuardPackets => "guard.packets_per_second",
         }

@@ -261,6 +261,8 @@ pub struct Datapath {
     pub in_flight_segments: u32,
     /// The most copies of one message.
     pub fan_out: u32,
+    /// Messages one by one that make a stream one for the fast path.
+    pub single_messages: u32,
     /// Octets that make a spell in the fast path worth its while.
     pub backoff_octets: u32,
     /// Milliseconds of the first wait after a shorter one.
@@ -277,14 +279,21 @@ pub struct Datapath {
 
 impl Default for Datapath {
     fn default() -> Datapath {
-        let Tunables { in_flight_segments, fan_out, backoff_octets, backoff_ms, backoff_max_ms } =
-            Tunables::default();
+        let Tunables {
+            in_flight_segments,
+            fan_out,
+            single_messages,
+            backoff_octets,
+            backoff_ms,
+            backoff_max_ms,
+        } = Tunables::default();
         Datapath {
             connections: 4096,
             log: 32 << 20,
             log_per_connection: 4 << 20,
             in_flight_segments,
             fan_out,
+            single_messages,
             backoff_octets,
             backoff_ms,
             backoff_max_ms,

@@ -10,6 +10,8 @@ pub struct Tunables {
     pub in_flight_segments: u32,
     /// The most copies of one message, far end and devices: streams with more legs are userspace's.
     pub fan_out: u32,
+    /// A stream takes the fast path when a peer has sent so many messages one by one.
+    pub single_messages: u32,
     /// Octets: a source that leaves the fast path after fewer waits before it is armed again.
     pub backoff_octets: u32,
     /// Milliseconds: the first such wait; it doubles.
@@ -23,6 +25,7 @@ impl Default for Tunables {
         Tunables {
             in_flight_segments: pf_common::splice::CAP_SEGMENTS,
             fan_out: 15,
+            single_messages: 2,
             // About four short messages.
             backoff_octets: 1500,
             backoff_ms: 4,

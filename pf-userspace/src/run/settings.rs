@@ -91,6 +91,7 @@ pub(super) fn tunables(config: &model::Datapath) -> Tunables {
     Tunables {
         in_flight_segments: config.in_flight_segments,
         fan_out: config.fan_out,
+        single_messages: config.single_messages,
         backoff_octets: config.backoff_octets,
         backoff_ms: config.backoff_ms,
         backoff_max_ms: config.backoff_max_ms,
@@ -101,6 +102,7 @@ fn place(tunables: &mut Tunables, key: Setting) -> Option<&mut u32> {
     match key {
         Setting::InFlight => Some(&mut tunables.in_flight_segments),
         Setting::FanOut => Some(&mut tunables.fan_out),
+        Setting::SingleMessages => Some(&mut tunables.single_messages),
         Setting::BackoffOctets => Some(&mut tunables.backoff_octets),
         Setting::Backoff => Some(&mut tunables.backoff_ms),
         Setting::BackoffMax => Some(&mut tunables.backoff_max_ms),
@@ -156,7 +158,7 @@ mod tests {
                 seen.push(changed);
             }
         }
-        assert_eq!(seen.len(), 5);
+        assert_eq!(seen.len(), 6);
         assert_eq!(tunables(&model::Datapath::default()), default);
     }
 }

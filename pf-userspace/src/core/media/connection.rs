@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use pf_common::msrp::Ident;
 
-use super::{ConnId, LegId, Why, intercept::Taken, late::Kept, live::Live, outbox::Outbox, record::Chunk};
+use super::{ConnId, LegId, Why, fast::Habit, intercept::Taken, late::Kept, live::Live, outbox::Outbox, record::Chunk};
 use crate::core::time::Time;
 
 /// One connection.
@@ -59,6 +59,8 @@ pub struct Connection {
     pub(super) live: Live,
     /// The last time that something could be written, or that the outbox was empty.
     pub(super) progress: Time,
+    /// How its peer writes.
+    pub(super) habit: Habit,
     /// Why its messages come to userspace, where they could pass it by.
     pub(super) why: Why,
 }
@@ -185,6 +187,7 @@ impl Connection {
             turn: None,
             live: Live::default(),
             progress: now,
+            habit: Habit::default(),
             why: Why::default(),
         }
     }

@@ -42,6 +42,7 @@ impl Switch {
             }
         }
         self.give_back_turn(id);
+        self.learn_habit(id, at == input.len());
         if !self.half.is_empty() {
             self.close_answered(now);
         }

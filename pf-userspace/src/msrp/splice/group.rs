@@ -108,10 +108,10 @@ impl Splice {
         stream: StreamId,
         plan: Plan,
     ) -> Result<(), Why> {
-        let mut numbers = Vec::with_capacity(plan.legs.len());
-        for leg in &plan.legs {
-            numbers.push(self.register(sockets, leg.conn)?);
-        }
+        // A connection that is in the middle of something comes another time; the others need not wait for that.
+        let registered: Vec<Result<u32, Why>> =
+            plan.legs.iter().map(|leg| self.register(sockets, leg.conn)).collect();
+        let numbers = registered.into_iter().collect::<Result<Vec<u32>, Why>>()?;
         let mut legs = Vec::with_capacity(plan.legs.len());
         let written = self.write_legs(&plan, &numbers, &mut legs);
         if let Err(why) = written {

@@ -16,6 +16,7 @@ impl Splice {
         if let Ok(rows) = self.batch(rows) {
             self.put_back(rows);
         }
+        switch.set_single_messages(tunables.single_messages);
         switch.set_fan_out(usize::try_from(tunables.fan_out).unwrap_or(usize::MAX));
         let habits = |t: &Tunables| (t.backoff_octets, t.backoff_ms, t.backoff_max_ms);
         if habits(&self.tunables) != habits(&tunables) {

@@ -11,12 +11,14 @@
 //! dropped. So a connection may be passed by only while every transaction that is open on it would end that way.
 
 mod carried;
+mod habit;
 mod moment;
 mod plan;
 mod silence;
 mod view;
 mod why;
 
+pub(super) use self::habit::Habit;
 pub use self::{
     carried::Carried,
     plan::{BLOCK_MAX, LONG_MAX, MESSAGE_MAX, Plan, PlannedLeg},
@@ -25,7 +27,7 @@ pub use self::{
 };
 use pf_common::splice::MAX_LEGS;
 
-use super::{ConnId, LegId, StreamId, Switch};
+use super::{ConnId, LegId, StreamId, Switch, connection::Reading};
 use crate::core::event::MediaCommand;
 
 /// How often the path lines of a peer may look different before that is taken for its habit.
@@ -42,11 +44,13 @@ pub(super) struct Books {
     passed: [u64; Why::ALL.len()],
     /// The most copies of one message that the programs make.
     fan_out: usize,
+    /// So many messages one by one make a stream one for the programs.
+    single_messages: u32,
 }
 
 impl Default for Books {
     fn default() -> Books {
-        Books { changed: Vec::new(), carried: 0, passed: [0; Why::ALL.len()], fan_out: MAX_LEGS - 1 }
+        Books { changed: Vec::new(), carried: 0, passed: [0; Why::ALL.len()], fan_out: MAX_LEGS - 1, single_messages: 0 }
     }
 }
 
@@ -60,9 +64,21 @@ impl Switch {
     pub fn set_fan_out(&mut self, copies: usize) {
         let Some(books) = &mut self.books else { return };
         if std::mem::replace(&mut books.fan_out, copies) != copies {
-            let streams: Vec<StreamId> = self.streams.iter().map(|(id, _)| id).collect();
-            streams.into_iter().for_each(|stream| self.plan_changed(stream));
+            self.all_plans_changed();
         }
+    }
+
+    /// A stream is one for the programs when a peer has sent so many messages one by one; 0: at once.
+    pub fn set_single_messages(&mut self, messages: u32) {
+        let Some(books) = &mut self.books else { return };
+        if std::mem::replace(&mut books.single_messages, messages) != messages {
+            self.all_plans_changed();
+        }
+    }
+
+    fn all_plans_changed(&mut self) {
+        let streams: Vec<StreamId> = self.streams.iter().map(|(id, _)| id).collect();
+        streams.into_iter().for_each(|stream| self.plan_changed(stream));
     }
 
     /// Streams whose plan may have changed since the last call.
@@ -145,8 +161,19 @@ impl Switch {
 
     /// Userspace carries a SEND of this connection.
     pub(super) fn count_passed(&mut self, conn: ConnId) {
-        if let (Some(books), Some(conn)) = (&mut self.books, self.conns.get(conn)) {
+        if let (Some(books), Some(conn)) = (&mut self.books, self.conns.get_mut(conn)) {
             books.passed[conn.why.index()] += 1;
+            conn.habit.begins();
+        }
+    }
+
+    /// All that was read of a connection has been worked on: does its peer write a message at a time?
+    pub(super) fn learn_habit(&mut self, id: ConnId, whole: bool) {
+        let Some(wanted) = self.books.as_ref().map(|books| books.single_messages) else { return };
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let whole = whole && conn.reading == Reading::Head;
+        if !conn.paused && conn.habit.after_read(whole, wanted) {
+            self.plans_changed(id);
         }
     }
 

@@ -28,7 +28,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Nobody has looked at the stream yet: the first messages of a session.
+    /// The first messages of a session: nobody knows yet how its peers write.
     #[default]
     New => "new",
     /// A primary leg is not there, or its connection is not.
@@ -69,6 +69,8 @@ reasons! {
     Connection => "connection",
     /// The programs saw something other than one whole message of the simple kind in a packet.
     Content => "content",
+    /// The peer writes several messages at once, or in parts: cheaper in userspace.
+    Pipelined => "pipelined",
     /// The log for what is not acknowledged was full.
     LogFull => "log-full",
     /// Packets came out of order, again, or at the same time.
