@@ -27,6 +27,7 @@ mod barred_user_gets_403_127;
 mod calls_survive_loss;
 mod changes_may_collide;
 mod changes_of_interworked_sessions;
+mod conversation;
 mod direct_delivery_is_the_operators_choice;
 mod every_device_gets_each_message_once;
 mod far_end_answers_decide;

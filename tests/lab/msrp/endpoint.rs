@@ -3,6 +3,7 @@
 mod media;
 mod outgoing;
 mod task;
+mod writing;
 
 use std::{
     sync::{Arc, Mutex},

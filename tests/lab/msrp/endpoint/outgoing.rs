@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::Endpoint;
+use super::{Endpoint, writing::Writing};
 use crate::{
     msrp::{Flag, Frame, Head},
     wait,
@@ -164,6 +164,27 @@ impl Endpoint {
         Ok(answer)
     }
 
+    /// The same in pieces that end at these octets, with a pause between two; nothing else is written meanwhile.
+    pub async fn request_in_pieces(
+        &self,
+        frame: &Frame,
+        ends: &[usize],
+        pause: Duration,
+    ) -> Result<oneshot::Receiver<Head>> {
+        let mut rest = Vec::new();
+        let answer = self.append(frame, &mut rest);
+        let (mut pieces, mut start) = (Vec::new(), 0);
+        for end in ends {
+            ensure!(start < *end && end - start < rest.len(), "pieces that end at {ends:?}");
+            let behind = rest.split_off(end - start);
+            pieces.push(std::mem::replace(&mut rest, behind));
+            start = *end;
+        }
+        pieces.push(rest);
+        self.write_bulk(Writing { pieces, pause }).await?;
+        Ok(answer)
+    }
+
     fn append(&self, frame: &Frame, octets: &mut Vec<u8>) -> oneshot::Receiver<Head> {
         let (sender, answer) = oneshot::channel();
         crate::lock(&self.shared.open).insert(frame.head.tid.clone(), sender);
@@ -174,7 +195,11 @@ impl Endpoint {
     }
 
     async fn put(&self, octets: Vec<u8>) -> Result<()> {
-        self.shared.bulk.send(octets).await.ok().context("the MSRP connection is closed")
+        self.write_bulk(Writing { pieces: vec![octets], pause: Duration::ZERO }).await
+    }
+
+    async fn write_bulk(&self, writing: Writing) -> Result<()> {
+        self.shared.bulk.send(writing).await.ok().context("the MSRP connection is closed")
     }
 
     /// Sends a chat message and waits until it is accepted. Returns what was sent.

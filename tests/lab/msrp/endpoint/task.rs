@@ -10,15 +10,15 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
     sync::{mpsc, oneshot, watch},
 };
 
-use super::{Answer, Incoming, Received, Role, Script, State, ok_script, switch};
+use super::{
+    Answer, Incoming, Received, Role, Script, State, ok_script, switch,
+    writing::{Writing, write_all},
+};
 use crate::{
     lock,
     msrp::{ByteRange, Flag, Frame, Head, Kind, Reader, frame},
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) answers: Mutex<Vec<u16>>,
     pub(crate) open: Mutex<HashMap<String, oneshot::Sender<Head>>>,
     pub(crate) urgent: mpsc::UnboundedSender<Vec<u8>>,
-    pub(crate) bulk: mpsc::Sender<Vec<u8>>,
+    pub(crate) bulk: mpsc::Sender<Writing>,
 }
 
 impl Shared {
@@ -51,7 +51,7 @@ impl Shared {
         remote: Vec<String>,
         trace: &Trace,
         urgent: mpsc::UnboundedSender<Vec<u8>>,
-        bulk: mpsc::Sender<Vec<u8>>,
+        bulk: mpsc::Sender<Writing>,
     ) -> Arc<Shared> {
         Arc::new(Shared {
             name: name.to_owned(),
@@ -92,7 +92,7 @@ pub(crate) struct Link {
     pub(crate) connect_to: SocketAddr,
     pub(crate) receive_buffer: Option<usize>,
     pub(crate) urgent: mpsc::UnboundedReceiver<Vec<u8>>,
-    pub(crate) bulk: mpsc::Receiver<Vec<u8>>,
+    pub(crate) bulk: mpsc::Receiver<Writing>,
     pub(crate) incoming: mpsc::UnboundedSender<Incoming>,
 }
 
@@ -163,25 +163,6 @@ impl Link {
                 stream.set_nodelay(true)?;
                 Ok(stream)
             }
-        }
-    }
-}
-
-/// Answers and other small frames go before the next chunk.
-async fn write_all(
-    mut write: OwnedWriteHalf,
-    urgent: &mut mpsc::UnboundedReceiver<Vec<u8>>,
-    bulk: &mut mpsc::Receiver<Vec<u8>>,
-) -> String {
-    loop {
-        let octets = tokio::select! {
-            biased;
-            Some(octets) = urgent.recv() => octets,
-            Some(octets) = bulk.recv() => octets,
-            else => return "nothing more to write".to_owned(),
-        };
-        if let Err(error) = write.write_all(&octets).await {
-            return format!("writing: {error}");
         }
     }
 }
