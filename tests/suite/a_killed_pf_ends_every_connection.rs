@@ -11,7 +11,7 @@ use lab::{
     wait::{SOON, until},
 };
 
-use crate::fast::{PAUSE, diagnosis, fast, open_minded, rounds, shares};
+use crate::fast::{Hogs, PAUSE, diagnosis, fast, open_minded, rounds, shares};
 
 fn hello(number: usize) -> Outgoing {
     let text = format!("message {number} {}", "x".repeat(number * 53 % 700));
@@ -67,8 +67,9 @@ fn helpers(of: u32) -> Result<Vec<PathBuf>> {
     Ok(helpers)
 }
 
-async fn killed(talking: bool) -> Result<()> {
+async fn killed(talking: bool, busy: bool) -> Result<()> {
     let Some(mut scene) = fast(SceneOptions::default()).await? else { return Ok(()) };
+    let _hogs = busy.then(Hogs::start);
     let (mut a, mut far, mut others) = scene.full_call_with(&open_minded()).await?;
     let mut sent = in_the_kernel(&scene, &a).await?;
     let acknowledged = sent.len();
@@ -112,12 +113,22 @@ async fn killed(talking: bool) -> Result<()> {
 
 #[tokio::test]
 async fn a_killed_pf_ends_every_connection() -> Result<()> {
-    killed(false).await
+    killed(false, false).await
 }
 
 #[tokio::test]
 async fn a_pf_that_is_killed_while_messages_flow_ends_every_connection() -> Result<()> {
-    killed(true).await
+    killed(true, false).await
+}
+
+#[tokio::test]
+async fn a_killed_pf_ends_every_connection_on_a_busy_machine() -> Result<()> {
+    killed(false, true).await
+}
+
+#[tokio::test]
+async fn a_pf_that_is_killed_while_messages_flow_on_a_busy_machine_ends_every_connection() -> Result<()> {
+    killed(true, true).await
 }
 
 #[tokio::test]

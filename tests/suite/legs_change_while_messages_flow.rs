@@ -129,9 +129,9 @@ async fn devices_that_stall_miss_nothing_on_a_busy_machine() -> Result<()> {
     devices_stall(true).await
 }
 
-#[tokio::test]
-async fn a_session_is_negotiated_anew_while_messages_flow() -> Result<()> {
+async fn negotiated_anew(busy: bool) -> Result<()> {
     let Some(scene) = fast(SceneOptions::default()).await? else { return Ok(()) };
+    let _hogs = busy.then(Hogs::start);
     let (mut a, mut far, mut others) = scene.full_call_with(&open_minded()).await?;
     let mut sent = taken_back(&scene, &a).await?;
     let bodies = |call: &Call| call.answer.body.clone();
@@ -172,8 +172,18 @@ async fn a_session_is_negotiated_anew_while_messages_flow() -> Result<()> {
 }
 
 #[tokio::test]
-async fn devices_join_and_leave_while_messages_flow() -> Result<()> {
+async fn a_session_is_negotiated_anew_while_messages_flow() -> Result<()> {
+    negotiated_anew(false).await
+}
+
+#[tokio::test]
+async fn a_session_is_negotiated_anew_on_a_busy_machine() -> Result<()> {
+    negotiated_anew(true).await
+}
+
+async fn join_and_leave(busy: bool) -> Result<()> {
     let Some(scene) = fast(SceneOptions::default()).await? else { return Ok(()) };
+    let _hogs = busy.then(Hogs::start);
     let (a, mut far) = scene.call().await?;
     let ringing = scene.device(1).invited(SOON).await?;
     let answer: SdpOptions = open_minded();
@@ -216,4 +226,14 @@ async fn devices_join_and_leave_while_messages_flow() -> Result<()> {
     sent.extend(taken_back(&scene, &a).await.context("without B")?);
     got(&scene, &mut far, &sent).await?;
     scene.verify()
+}
+
+#[tokio::test]
+async fn devices_join_and_leave_while_messages_flow() -> Result<()> {
+    join_and_leave(false).await
+}
+
+#[tokio::test]
+async fn devices_join_and_leave_on_a_busy_machine() -> Result<()> {
+    join_and_leave(true).await
 }
