@@ -3,6 +3,8 @@
 //! Namespaces are nameless: the kernel removes them, with all their interfaces, when the last thread, socket or
 //! process in them is gone. So nothing stays behind, even after a panic or a kill.
 
+mod router;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -21,6 +23,7 @@ use crate::{
     offload::{self, Offload},
     path::Path,
 };
+use router::Router;
 
 /// Where an actor lives: its address, and the namespace that has it.
 #[derive(Clone, Debug)]
@@ -167,6 +170,12 @@ impl Namespace {
         Ok(())
     }
 
+    /// Sets a value below `/proc/sys/net` of the namespace.
+    pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
+        let path = format!("/proc/sys/net/{key}");
+        self.run(|| std::fs::write(&path, value))?.with_context(|| format!("{}: {path}", self.0.name))
+    }
+
     /// Its descriptor, for `setns`, open as long as it exists.
     pub fn handle(&self) -> RawFd {
         self.0.handle.as_raw_fd()
@@ -186,6 +195,7 @@ pub struct Network {
     behind: BTreeMap<String, u64>,
     paths: BTreeMap<String, Arc<Path>>,
     places: BTreeMap<String, Namespace>,
+    router: Option<Router>,
 }
 
 /// A host of a [`Network`].
@@ -209,6 +219,7 @@ impl Network {
             behind: BTreeMap::new(),
             paths: BTreeMap::new(),
             places: BTreeMap::new(),
+            router: None,
         })
     }
 
@@ -241,13 +252,17 @@ impl Network {
         names.iter().map(path).collect()
     }
 
-    /// Switches what the interface of a host does for its kernel.
-    pub fn offload(&self, name: &str, what: Offload, on: bool) -> Result<()> {
-        let host = self.places.get(name).with_context(|| format!("no host {name}"))?;
-        host.run(|| offload::switch("eth0", what, on))?
+    /// Where a host lives.
+    pub fn inside(&self, name: &str) -> Result<&Namespace> {
+        self.places.get(name).with_context(|| format!("no host {name}"))
     }
 
-    /// Adds a host: `10.77.0.<n>` and `fd77::<n>` on a veth pair.
+    /// Switches what the interface of a host does for its kernel.
+    pub fn offload(&self, name: &str, what: Offload, on: bool) -> Result<()> {
+        self.inside(name)?.run(|| offload::switch("eth0", what, on))?
+    }
+
+    /// Adds a host: `10.77.0.<n>` and `fd77::<n>` on a veth pair; `10.78.0.<n>` and `fd78::<n>` behind the router.
     pub fn host(&mut self, name: &str) -> Result<Host> {
         self.hosts = self.hosts.checked_add(1).context("too many hosts")?;
         let number = self.hosts;
@@ -264,12 +279,17 @@ impl Network {
             }
         }
         self.places.insert(name.to_owned(), namespace.clone());
-        self.hub.ip(&format!("link set {port} master br0 up"))?;
-        let v4 = Ipv4Addr::new(10, 77, 0, number);
-        let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, number.into());
+        let routed = self.router.as_ref().is_some_and(|router| router.serves(name));
+        let (bridge, net) = if routed { ("br1", 78) } else { ("br0", 77) };
+        self.hub.ip(&format!("link set {port} master {bridge} up"))?;
+        let v4 = Ipv4Addr::new(10, net, 0, number);
+        let v6 = Ipv6Addr::new(if routed { 0xfd78 } else { 0xfd77 }, 0, 0, 0, 0, 0, 0, number.into());
         namespace.ip(&format!("addr add {v4}/24 dev eth0"))?;
         namespace.ip(&format!("addr add {v6}/64 dev eth0 nodad"))?;
         namespace.ip("link set eth0 up")?;
+        if let Some(router) = &self.router {
+            router.tell(&namespace, routed)?;
+        }
         let place = |ip| Place { ip, namespace: Some(namespace.clone()) };
         Ok(Host { v4: place(v4.into()), v6: place(v6.into()) })
     }
