@@ -258,7 +258,7 @@ pub(crate) fn play(hosts: fn(usize) -> String, scenes: &[Scene]) {
     for scene in scenes {
         let Some(mut stage) = (scene.stage)(&lab) else { return };
         // Named by the output of a test that fails.
-        println!("{}", scene.what);
+        eprintln!("{}", scene.what);
         (scene.play)(&lab, &mut stage);
         stage.demand(scene.what, scene.shows);
     }
