@@ -39,6 +39,7 @@ mod ipv6_legs;
 mod legs_change_while_messages_flow;
 mod mail_addresses_go_to_the_isf;
 mod maps_have_names_while_pf_lives;
+mod messages_that_come_at_once_stay_in_userspace;
 mod old_client_gets_403_132;
 mod originator_gets_pfs_own_answer;
 mod over_tcp;

@@ -4,7 +4,9 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use pf_common::msrp::Ident;
 
-use super::{ConnId, LegId, Why, fast::Habit, intercept::Taken, late::Kept, live::Live, outbox::Outbox, record::Chunk};
+use super::{
+    ConnId, LegId, Why, fast::Habit, intercept::Taken, late::Kept, live::Live, outbox::Outbox, record::Chunk,
+};
 use crate::core::time::Time;
 
 /// One connection.

@@ -144,15 +144,37 @@ impl Endpoint {
         Ok(Sending { message_id: message.message_id.clone(), answers })
     }
 
+    /// Sends messages in one go, all their frames behind each other.
+    pub async fn send_together(&self, messages: &[Outgoing]) -> Result<Vec<Sending>> {
+        let (mut octets, mut sending) = (Vec::new(), Vec::new());
+        for message in messages {
+            let frames = message.frames(&self.remote.join(" "), &self.uri);
+            let answers = frames.iter().map(|frame| self.append(frame, &mut octets)).collect();
+            sending.push(Sending { message_id: message.message_id.clone(), answers });
+        }
+        self.put(octets).await?;
+        Ok(sending)
+    }
+
     /// Sends a request and returns where its answer will come.
     pub async fn request(&self, frame: &Frame) -> Result<oneshot::Receiver<Head>> {
+        let mut octets = Vec::new();
+        let answer = self.append(frame, &mut octets);
+        self.put(octets).await?;
+        Ok(answer)
+    }
+
+    fn append(&self, frame: &Frame, octets: &mut Vec<u8>) -> oneshot::Receiver<Head> {
         let (sender, answer) = oneshot::channel();
         crate::lock(&self.shared.open).insert(frame.head.tid.clone(), sender);
-        let octets = frame.encode();
-        self.shared.trace_sent(&frame.head, octets.len());
-        let sent = self.shared.bulk.send(octets).await;
-        sent.ok().context("the MSRP connection is closed")?;
-        Ok(answer)
+        let encoded = frame.encode();
+        self.shared.trace_sent(&frame.head, encoded.len());
+        octets.extend(encoded);
+        answer
+    }
+
+    async fn put(&self, octets: Vec<u8>) -> Result<()> {
+        self.shared.bulk.send(octets).await.ok().context("the MSRP connection is closed")
     }
 
     /// Sends a chat message and waits until it is accepted. Returns what was sent.

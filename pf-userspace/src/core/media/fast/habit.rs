@@ -27,7 +27,7 @@ impl Habit {
     }
 
     /// What was read at once has been worked on; `whole`: it ended where a frame ended. Gives whether the peer has just
-    /// turned out to be steady, where `wanted` messages one by one are wanted at first.
+    /// turned out to be of one kind or the other, where `wanted` messages one by one are wanted at first.
     pub(in crate::core::media) fn after_read(&mut self, whole: bool, wanted: u32) -> bool {
         let begun = std::mem::take(&mut self.begun);
         if self.steady || begun == 0 && whole {
@@ -36,7 +36,7 @@ impl Habit {
         if begun > 1 || !whole {
             self.alone = 0;
             self.doublings = (self.doublings + 1).min(MOST.ilog2());
-            return false;
+            return self.doublings == 1;
         }
         self.alone += 1;
         self.steady = self.alone >= wanted.saturating_mul(1 << self.doublings);
@@ -83,7 +83,8 @@ mod tests {
             habit = Habit::default();
             for _ in 0..reads {
                 assert!(!read(&mut habit, 1, true));
-                assert!(!read(&mut habit, 2, true));
+                let news = !habit.is_batched();
+                assert_eq!(read(&mut habit, 2, true), news);
             }
             assert!(habit.is_batched());
             for left in (0..wanted).rev() {
@@ -97,7 +98,7 @@ mod tests {
     fn a_message_in_parts_begins_the_row_anew() {
         let mut habit = Habit::default();
         assert!(!read(&mut habit, 1, true));
-        assert!(!read(&mut habit, 1, false));
+        assert!(read(&mut habit, 1, false));
         assert!(!read(&mut habit, 0, true));
         assert!((0..3).all(|_| !read(&mut habit, 1, true)));
         assert!(read(&mut habit, 1, true));

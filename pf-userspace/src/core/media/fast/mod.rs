@@ -50,7 +50,13 @@ pub(super) struct Books {
 
 impl Default for Books {
     fn default() -> Books {
-        Books { changed: Vec::new(), carried: 0, passed: [0; Why::ALL.len()], fan_out: MAX_LEGS - 1, single_messages: 0 }
+        Books {
+            changed: Vec::new(),
+            carried: 0,
+            passed: [0; Why::ALL.len()],
+            fan_out: MAX_LEGS - 1,
+            single_messages: 0,
+        }
     }
 }
 
