@@ -69,6 +69,7 @@ mod the_fast_path_survives_trouble;
 mod the_kernel_forwards_a_chat;
 mod the_lab_itself_works;
 mod the_other_direction;
+mod the_rights_of_the_unit_are_enough;
 mod torture;
 mod unkind_octets;
 mod updates_before_the_session_is_there;
