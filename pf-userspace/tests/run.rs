@@ -212,6 +212,36 @@ fn run_and_check_agree_about_a_bad_file() {
 }
 
 #[test]
+fn check_says_what_the_fast_path_takes_of_the_kernels_memory() {
+    let line = |more: &str| {
+        let check = pf(&["check"], &Folder::new(more).file("pf.toml"));
+        assert_eq!(check.status.code(), Some(0), "{}", text(&check.stdout));
+        text(&check.stdout).lines().find(|line| line.starts_with("fast path: ")).map(str::to_owned)
+    };
+    let told = line("datapath = { connections = 1000, log = 1048576 }\n").unwrap();
+    let (sum, maps) = told.split_once(" octets of kernel memory (").unwrap();
+    let sum = sum.strip_prefix("fast path: 1000 connections take ").unwrap();
+    let maps: Vec<(&str, &str)> =
+        maps.strip_suffix(')').unwrap().split(", ").map(|map| map.split_once(' ').unwrap()).collect();
+    let wanted = ["FLOWS", "CONNECTIONS", "SESSIONS", "LEGS", "LOG", "CONTROL", "SPLICE_COUNTS", "SCRATCH"];
+    assert_eq!(maps.iter().map(|(name, _)| *name).collect::<Vec<_>>(), wanted);
+    assert!(maps.contains(&("LOG", "1.0M")), "{told}");
+    // As they are told, rounded to a tenth.
+    let octets = |text: &str| match text.split_at(text.len() - 1) {
+        (number, "k") => number.parse::<f64>().unwrap() * 1024.0,
+        (number, "M") => number.parse::<f64>().unwrap() * 1024.0 * 1024.0,
+        _ => text.parse().unwrap(),
+    };
+    let all: f64 = maps.iter().map(|(_, memory)| octets(memory)).sum();
+    assert!((all - octets(sum)).abs() < 400_000.0, "{told}");
+    // Ten times as many connections, each with its state and its path lines.
+    let more = line("datapath = { connections = 10000, log = 1048576 }\n").unwrap();
+    let sum = more.split(' ').find(|word| word.ends_with('M')).unwrap();
+    assert!(octets(sum) - all > 9000.0 * 2500.0, "{told}; {more}");
+    assert_eq!(line("fast_path = \"off\"\n"), None);
+}
+
+#[test]
 fn two_of_them_do_not_share_a_socket() {
     let folder = Folder::new("");
     let _first = Running::start(&folder);

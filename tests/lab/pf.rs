@@ -49,7 +49,7 @@ pub struct PfOptions {
     /// Further tables.
     pub more: String,
     /// A program that runs `pf`, with its arguments: one that takes rights away, say.
-    pub under: Vec<&'static str>,
+    pub under: Vec<String>,
     /// Log level.
     pub log: String,
 }
@@ -122,7 +122,7 @@ pub struct Pf {
     /// Directory of its configuration.
     pub directory: PathBuf,
     binary: PathBuf,
-    under: Vec<&'static str>,
+    under: Vec<String>,
     place: Place,
     child: Option<Child>,
     log: Arc<Mutex<String>>,

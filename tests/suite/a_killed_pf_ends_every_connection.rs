@@ -19,7 +19,7 @@ fn hello(number: usize) -> Outgoing {
 }
 
 /// The originator talks until most of it stays in the kernel.
-async fn in_the_kernel(scene: &Scene, a: &Call) -> Result<Vec<Outgoing>> {
+pub(crate) async fn in_the_kernel(scene: &Scene, a: &Call) -> Result<Vec<Outgoing>> {
     let mut sent = Vec::new();
     for _ in rounds() {
         let (before, _) = shares(scene)?;
@@ -53,7 +53,7 @@ async fn heard(call: &mut Call, sent: &[Outgoing]) -> Result<usize> {
 }
 
 /// The processes of `pf` beside the first one.
-fn helpers(of: u32) -> Result<Vec<PathBuf>> {
+pub(crate) fn helpers(of: u32) -> Result<Vec<PathBuf>> {
     let mut helpers = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let path = entry?.path();

@@ -240,9 +240,9 @@ async fn the_programs_are_measured_while_somebody_wants_to_know() -> Result<()> 
 }
 
 /// What `pf` says of its fast path where `under` keeps something from it, and what it does if it must have one.
-async fn without(under: &[&'static str], missing: &str) -> Result<()> {
+async fn without(under: &[&str], missing: &str) -> Result<()> {
     let mut options = PfOptions::new(&Place::loopback(1));
-    options.under = under.to_vec();
+    options.under = under.iter().map(ToString::to_string).collect();
     options.fast_path = "auto";
     let pf = Pf::start(&options)?;
     until(SOON, "a line about the fast path", || pf.log().contains("fast path")).await?;

@@ -72,6 +72,7 @@ mod the_kernel_forwards_a_chat;
 mod the_lab_itself_works;
 mod the_next_hop_of_a_leg_moves;
 mod the_other_direction;
+mod the_rights_of_the_unit_are_enough;
 mod torture;
 mod unkind_octets;
 mod updates_before_the_session_is_there;

@@ -55,8 +55,8 @@ async fn who_writes_several_at_once_is_userspaces() -> Result<()> {
     let reasons = &seen["sends_in_userspace"];
     let pipelined = reasons["pipelined"].as_u64().unwrap_or(0) + reasons["new"].as_u64().unwrap_or(0);
     ensure!(pipelined == 80 && reasons["pipelined"].as_u64() > Some(60), "{}", diagnosis(&scene));
-    // Two would have been enough of a peer that never wrote otherwise; now sixteen are wanted.
-    bursts(&a, &mut hearers, 12, 1).await?;
+    // Two would have been enough of a peer that never wrote otherwise; now eight are wanted.
+    bursts(&a, &mut hearers, 7, 1).await?;
     ensure!(count(&path(&scene)?, "connections")? == 0, "{}", diagnosis(&scene));
     for _ in rounds() {
         bursts(&a, &mut hearers, 20, 1).await?;

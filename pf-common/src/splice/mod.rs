@@ -29,6 +29,8 @@ mod verdict;
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wishes;
 
 pub use control::Tick;
 pub use egress::FromKernel;

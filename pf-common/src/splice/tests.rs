@@ -4,10 +4,10 @@ use super::relay::{Row, SourceDuty};
 use super::seq::HORIZON;
 use super::*;
 
-const OURS: u32 = 1_000;
-const PEERS: u32 = 50_000;
+pub(super) const OURS: u32 = 1_000;
+pub(super) const PEERS: u32 = 50_000;
 
-fn connection() -> Connection {
+pub(super) fn connection() -> Connection {
     let handshake = Handshake {
         our_isn: OURS - 1,
         peer_isn: PEERS - 1,
@@ -19,21 +19,21 @@ fn connection() -> Connection {
 }
 
 /// A connection that is fast in both roles.
-fn fast() -> Connection {
+pub(super) fn fast() -> Connection {
     let mut c = connection();
     assert_eq!((c.arm_source(PEERS), c.arm_leg(OURS, 0)), (Arm::Armed, Arm::Armed));
     c
 }
 
-fn segment(seq: u32, len: u32, ack: u32) -> Segment {
+pub(super) fn segment(seq: u32, len: u32, ack: u32) -> Segment {
     Segment { seq, ack, window: 60_000, len, flags: flags::ACK }
 }
 
-fn message(len: u32) -> Injected {
+pub(super) fn message(len: u32) -> Injected {
     Injected { source: 0, position: 0, taken: len, len, wire: 0 }
 }
 
-fn inject(c: &mut Connection, len: u32) -> u32 {
+pub(super) fn inject(c: &mut Connection, len: u32) -> u32 {
     let reserved = c.reserve(&message(len), len, 0);
     assert_eq!(reserved.cause, Cause::Clear);
     reserved.header.seq
@@ -300,7 +300,7 @@ fn positions_hold_while_the_sequence_space_wraps_more_than_once() {
     c.leave_source(Cause::Requested);
     for _ in 0..150_000 {
         let out = c.from_peer(&segment(at, step, OURS), Offer::Message, 0);
-        assert_eq!(out.verdict, PeerVerdict::PassSlow);
+        assert_eq!((out.verdict, out.cause), (PeerVerdict::PassSlow, Cause::SourceSlow));
         at = at.wrapping_add(step);
         let kernel = at.wrapping_sub(c.receive.delta);
         assert_eq!(c.from_kernel(&segment(OURS, 0, kernel)).ack, at);

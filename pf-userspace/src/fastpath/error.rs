@@ -15,7 +15,7 @@ pub enum GuardError {
     OldKernel(String, &'static str),
     /// A capability is missing.
     #[error(
-        "the guard needs the capability {0}: run pf as root, or give it to pf (packaging/pf-guard.conf for systemd)"
+        "the guard needs the capability {0}: run pf as root, or give it to pf (packaging/pf-kernel.conf for systemd)"
     )]
     Capability(&'static str),
     /// The kernel does not take the programs.

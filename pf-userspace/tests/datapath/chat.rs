@@ -10,7 +10,7 @@ use std::{
 
 use pf_common::{
     maps::{Count, Total},
-    splice::{Cause, KernelVerdict, PeerVerdict},
+    splice::{Cause, KernelVerdict, MAX_LEGS, PeerVerdict},
     whole::Content,
 };
 
@@ -200,6 +200,30 @@ fn falling_back_again_and_again_loses_nothing() {
     assert!(outcome.fast >= 500, "{}", outcome.fast);
     assert!(outcome.relay.slow >= 100, "{}", outcome.relay.slow);
     assert_eq!(outcome.total(Total::HelperFailed), 0);
+}
+
+#[test]
+fn as_many_devices_as_the_programs_serve() {
+    let Some(lab) = Lab::new(lab::v4) else { return };
+    // With the originator and the far end: sixteen legs, fifteen copies of each message.
+    let setting = Chat {
+        devices: MAX_LEGS - 2,
+        messages: 400,
+        size: |number| 1 + number * 37 % 900,
+        restless: false,
+        pause: Duration::from_millis(1),
+    };
+    let Some(outcome) = chat(&lab, &setting, |_| {}) else { return };
+    outcome.tell("sixteen legs");
+    assert!(outcome.fast >= 100, "{}", outcome.fast);
+    assert!(outcome.total(Total::Injected) >= 100 * 15, "{}", outcome.total(Total::Injected));
+    // The programs wrote to everybody.
+    for connection in 0..MAX_LEGS as u32 {
+        let injected = outcome.relay.datapath.slot(connection).unwrap().counts.injected;
+        assert!(injected >= 50, "{connection}: {injected}");
+    }
+    assert_eq!(outcome.total(Total::HelperFailed), 0);
+    assert_eq!(outcome.total(Total::CloneFailed), 0);
 }
 
 /// A calm chat on another kind of link.

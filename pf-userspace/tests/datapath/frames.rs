@@ -1,7 +1,7 @@
 //! Frames between the relay and a peer, built field by field at the positions of a real connection, and what becomes of
 //! them.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 
 use pf_common::maps::Slot;
 
@@ -12,7 +12,7 @@ pub(crate) const PSH: u8 = 0x08;
 pub(crate) const ACK: u8 = 0x10;
 pub(crate) const URG: u8 = 0x20;
 
-/// A TCP packet over IPv4 on the loopback interface.
+/// A TCP packet over IPv4 or IPv6.
 #[derive(Clone)]
 pub(crate) struct Frame {
     from: SocketAddr,
@@ -102,7 +102,7 @@ impl Frame {
         self.sack = Some([from, to]);
         self
     }
-    /// An IPv4 option that does nothing.
+    /// An IPv4 option that does nothing, or an extension header of IPv6 that does as little.
     pub(crate) fn ip_options(mut self) -> Frame {
         self.ip_options = true;
         self
@@ -123,7 +123,6 @@ impl Frame {
     }
 
     pub(crate) fn octets(&self) -> Vec<u8> {
-        let (SocketAddr::V4(from), SocketAddr::V4(to)) = (self.from, self.to) else { panic!("IPv6") };
         let mut options = Vec::new();
         if let Some([value, echo]) = self.stamp {
             options.extend([1, 1, 8, 10]);
@@ -135,8 +134,8 @@ impl Frame {
             options.extend(from.to_be_bytes());
             options.extend(to.to_be_bytes());
         }
-        let mut tcp = from.port().to_be_bytes().to_vec();
-        tcp.extend(to.port().to_be_bytes());
+        let mut tcp = self.from.port().to_be_bytes().to_vec();
+        tcp.extend(self.to.port().to_be_bytes());
         tcp.extend(self.seq.to_be_bytes());
         tcp.extend(self.ack.to_be_bytes());
         tcp.extend([((20 + options.len()) as u8 / 4) << 4, self.flags]);
@@ -144,32 +143,61 @@ impl Frame {
         tcp.extend([0; 4]);
         tcp.extend(&options);
         tcp.extend(&self.payload);
-        let mut pseudo = from.ip().octets().to_vec();
-        pseudo.extend(to.ip().octets());
-        pseudo.extend([0, 6]);
-        pseudo.extend((tcp.len() as u16).to_be_bytes());
-        pseudo.extend(&tcp);
-        let check = checksum(&pseudo);
+        let check = checksum(&[pseudo(self.from.ip(), self.to.ip(), tcp.len()), tcp.clone()].concat());
         tcp[16..18].copy_from_slice(&check.to_be_bytes());
         if self.spoilt {
             // In the body, in front of the end-line.
             let at = tcp.len() - 30;
             tcp[at] ^= 1;
         }
-        let words = if self.ip_options { 6 } else { 5 };
-        let mut ip = vec![0x40 + words as u8, 0];
-        ip.extend(((words * 4 + tcp.len()) as u16).to_be_bytes());
-        ip.extend([0, 1, 0x40, 0, 64, 6, 0, 0]);
-        ip.extend(from.ip().octets());
-        ip.extend(to.ip().octets());
-        ip.resize(words * 4, 1);
-        let check = checksum(&ip);
-        ip[10..12].copy_from_slice(&check.to_be_bytes());
+        let (kind, ip) = match (self.from.ip(), self.to.ip()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => (0x0800_u16, self.v4(from, to, tcp.len())),
+            (IpAddr::V6(from), IpAddr::V6(to)) => (0x86dd, self.v6(from, to, tcp.len())),
+            families => panic!("{families:?}"),
+        };
         let mut frame = vec![0; 12];
-        frame.extend([0x08, 0]);
+        frame.extend(kind.to_be_bytes());
         frame.extend(ip);
         frame.extend(tcp);
         frame
+    }
+
+    fn v4(&self, from: Ipv4Addr, to: Ipv4Addr, len: usize) -> Vec<u8> {
+        let words = if self.ip_options { 6 } else { 5 };
+        let mut ip = vec![0x40 + words as u8, 0];
+        ip.extend(((words * 4 + len) as u16).to_be_bytes());
+        ip.extend([0, 1, 0x40, 0, 64, 6, 0, 0]);
+        ip.extend(from.octets());
+        ip.extend(to.octets());
+        ip.resize(words * 4, 1);
+        let check = checksum(&ip);
+        ip[10..12].copy_from_slice(&check.to_be_bytes());
+        ip
+    }
+
+    fn v6(&self, from: Ipv6Addr, to: Ipv6Addr, len: usize) -> Vec<u8> {
+        // Destination options: eight octets that say nothing.
+        let extension: &[u8] = if self.ip_options { &[6, 0, 1, 4, 0, 0, 0, 0] } else { &[] };
+        let mut ip = vec![0x60, 0, 0, 0];
+        ip.extend(((extension.len() + len) as u16).to_be_bytes());
+        ip.extend([if self.ip_options { 60 } else { 6 }, 64]);
+        ip.extend(from.octets());
+        ip.extend(to.octets());
+        ip.extend(extension);
+        ip
+    }
+}
+
+/// What the checksum of TCP covers besides the segment (RFC 9293, 3.1; RFC 8200, 8.1).
+fn pseudo(from: IpAddr, to: IpAddr, len: usize) -> Vec<u8> {
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            [&from.octets()[..], &to.octets(), &[0, 6], &(len as u16).to_be_bytes()].concat()
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            [&from.octets()[..], &to.octets(), &(len as u32).to_be_bytes(), &[0, 0, 0, 6]].concat()
+        }
+        families => panic!("{families:?}"),
     }
 }
 
@@ -187,8 +215,8 @@ fn checksum(octets: &[u8]) -> u16 {
 /// What a program made of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
-    pub(crate) from: u16,
-    pub(crate) to: u16,
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
     pub(crate) seq: u32,
     pub(crate) ack: u32,
     pub(crate) window: u16,
@@ -200,25 +228,32 @@ pub(crate) struct Seen {
 impl Seen {
     /// Reads a frame, and insists on its lengths and checksums.
     pub(crate) fn read(frame: &[u8]) -> Seen {
+        let two = |octets: &[u8], at: usize| u16::from_be_bytes(octets[at..at + 2].try_into().unwrap());
         let ip = &frame[14..];
-        let head = usize::from(ip[0] & 15) * 4;
-        assert_eq!(usize::from(u16::from_be_bytes([ip[2], ip[3]])), ip.len());
-        assert_eq!(checksum(&ip[..head]), 0);
-        let tcp = &ip[head..];
-        let mut pseudo = ip[12..20].to_vec();
-        pseudo.extend([0, 6]);
-        pseudo.extend((tcp.len() as u16).to_be_bytes());
-        pseudo.extend(tcp);
-        assert_eq!(checksum(&pseudo), 0, "the TCP checksum of {tcp:x?}");
+        let (from, to, mut tcp) = if ip[0] >> 4 == 4 {
+            let head = usize::from(ip[0] & 15) * 4;
+            assert_eq!((two(frame, 12), usize::from(two(ip, 2))), (0x0800, ip.len()));
+            assert_eq!(checksum(&ip[..head]), 0);
+            let address = |at: usize| IpAddr::from(<[u8; 4]>::try_from(&ip[at..at + 4]).unwrap());
+            (address(12), address(16), &ip[head..])
+        } else {
+            assert_eq!((two(frame, 12), usize::from(two(ip, 4))), (0x86dd, ip.len() - 40));
+            let address = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&ip[at..at + 16]).unwrap());
+            (address(8), address(24), &ip[40..])
+        };
+        if ip[0] >> 4 == 6 && ip[6] == 60 {
+            tcp = &tcp[8..];
+        }
+        let check = checksum(&[&pseudo(from, to, tcp.len()), tcp].concat());
+        assert_eq!(check, 0, "the TCP checksum of {tcp:x?}");
         let four = |at: usize| u32::from_be_bytes(tcp[at..at + 4].try_into().unwrap());
-        let two = |at: usize| u16::from_be_bytes(tcp[at..at + 2].try_into().unwrap());
         let len = usize::from(tcp[12] >> 4) * 4;
         Seen {
-            from: two(0),
-            to: two(2),
+            from: SocketAddr::new(from, two(tcp, 0)),
+            to: SocketAddr::new(to, two(tcp, 2)),
             seq: four(4),
             ack: four(8),
-            window: two(14),
+            window: two(tcp, 14),
             flags: tcp[13],
             options: tcp[20..len].to_vec(),
             payload: tcp[len..].to_vec(),

@@ -3,10 +3,10 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     os::fd::AsRawFd,
-    process::Command,
+    process::{Command, Stdio},
     sync::{Mutex, MutexGuard},
     thread,
 };
@@ -37,6 +37,9 @@ pub(crate) fn loopback(host: usize) -> String {
     format!("127.0.0.{host}")
 }
 
+/// The most peers of a lab over a link.
+const MOST: usize = 16;
+
 /// The device of the relay's side.
 pub(crate) const DEVICE: &str = "pfr0";
 /// The device of the peers' side.
@@ -65,6 +68,14 @@ pub(crate) fn run(command: &str) {
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Commands of `ip`, all in one process.
+fn ip(commands: impl Iterator<Item = String>) {
+    let mut child = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let commands: String = commands.collect();
+    child.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success(), "{commands}");
+}
+
 impl Lab {
     /// Nothing where the programs cannot run: said, and with `PF_EBPF_REQUIRED=1` a failure.
     pub(crate) fn new(hosts: fn(usize) -> String) -> Option<Lab> {
@@ -84,10 +95,10 @@ impl Lab {
         });
         inside(&lab.peers, || {
             run("ip link set lo up");
-            for n in 2..8 {
-                run(&format!("ip addr add 10.99.0.{n}/24 dev {OTHER}"));
-                run(&format!("ip addr add fd99::{n}/64 dev {OTHER} nodad"));
-            }
+            let hosts = 2..2 + MOST;
+            ip(hosts.map(|n| {
+                format!("addr add {}/24 dev {OTHER}\naddr add {}/64 dev {OTHER} nodad\n", v4(n), v6(n))
+            }));
             run(&format!("ip link set {OTHER} up"));
         });
         Some(lab)

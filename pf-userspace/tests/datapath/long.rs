@@ -13,6 +13,7 @@ use super::{
     frames::Frame,
     lab::{self, Lab},
     message::{alike_in_block, in_block, ok, send},
+    shown::Shown,
     stage::{NEXT, Stage, text},
 };
 
@@ -94,6 +95,11 @@ fn table() -> Vec<Case> {
             &[LEFT, C(Content::Long)],
         ),
     ]
+}
+
+/// What the rows promise.
+pub(crate) fn shows() -> Vec<Shown> {
+    table().iter().flat_map(|(.., counts)| counts.iter().map(|count| Shown::Count(*count))).collect()
 }
 
 #[test]

@@ -6,6 +6,7 @@
     reason = "a test program: nobody reads its documentation, and what fails shall fail"
 )]
 
+mod case;
 mod chat;
 mod duplex;
 mod ends;
@@ -15,10 +16,13 @@ mod long;
 mod loss;
 mod message;
 mod programs;
+mod reasons;
 mod relay;
 mod scenes;
+mod shown;
 mod stage;
 mod table;
+mod wishes;
 
 use pf::fastpath::{Datapath, DatapathSettings, FastPathError};
 

@@ -3,20 +3,74 @@
 use pf::fastpath::{DatapathSettings, Way};
 use pf_common::{
     maps::{Count, Op, Total},
-    splice::{Cause, KernelVerdict, PeerVerdict},
+    splice::{Arm, Cause, KernelVerdict, PeerVerdict},
 };
 
 use super::{
     frames::{ACK, FIN, PSH, SYN, Seen},
     lab::{self, Lab},
     message::{in_block, ok, out_block, send},
-    stage::{DROP, NEXT, REDIRECT, Stage, hello},
+    shown::Shown,
+    stage::{self, DROP, NEXT, REDIRECT, Scene, Stage, hello},
 };
 
+/// Those that show what no single frame does.
+pub(crate) const SCENES: &[Scene] = &[
+    Scene {
+        what: "a copy is the message with the leg's paths and positions",
+        stage: Stage::armed,
+        play: a_copy_is_the_message_with_the_legs_paths_and_positions,
+        shows: &[Shown::peer(PeerVerdict::PassSlow), Shown::peer(PeerVerdict::PassRepeat)],
+    },
+    Scene {
+        what: "SACK blocks are blanked while positions differ",
+        stage: Stage::armed,
+        play: sack_blocks_are_blanked_while_positions_differ,
+        shows: &[Shown::total(Total::Sack)],
+    },
+    Scene {
+        what: "a second message is answered by an ACK",
+        stage: Stage::armed,
+        play: a_second_message_is_answered_by_an_ack,
+        shows: &[Shown::total(Total::BareAck)],
+    },
+    Scene {
+        what: "the kernel socket hears of its own octets",
+        stage: Stage::new,
+        play: the_kernel_socket_hears_of_its_own_octets,
+        shows: &[Shown::total(Total::ShowAck)],
+    },
+    Scene {
+        what: "a kernel socket that repeats gets a probe",
+        stage: Stage::new,
+        play: a_kernel_socket_that_repeats_gets_a_probe,
+        shows: &[Shown::kernel(KernelVerdict::Probe), Shown::kernel(KernelVerdict::DropAcross)],
+    },
+    Scene {
+        what: "a leg that cannot take a copy misses it alone",
+        stage: Stage::armed,
+        play: a_leg_that_cannot_take_a_copy_misses_it_alone,
+        shows: &[
+            Shown::total(Total::Missed),
+            Shown::cause(Cause::LegSlow),
+            Shown::arm(Arm::MissesOpen),
+            Shown::arm(Arm::Armed),
+        ],
+    },
+    Scene {
+        what: "a full share of the log passes the message up",
+        stage: Stage::armed,
+        play: a_full_log_passes_the_message_up,
+        shows: &[Shown::cause(Cause::LogFull)],
+    },
+];
+
 #[test]
-fn a_copy_is_the_message_with_the_legs_paths_and_positions() {
-    let Some(lab) = Lab::new(lab::loopback) else { return };
-    let Some(mut stage) = Stage::armed(&lab) else { return };
+fn each_scene_shows_what_it_promises() {
+    stage::play(lab::loopback, SCENES);
+}
+
+fn a_copy_is_the_message_with_the_legs_paths_and_positions(lab: &Lab, stage: &mut Stage) {
     let before = [stage.slot(0), stage.slot(1), stage.slot(2)];
     let frame = stage.peer(0).payload(&hello());
     let (action, _, seen) = lab.in_relay(|| stage.judge(Way::In, &frame));
@@ -24,8 +78,8 @@ fn a_copy_is_the_message_with_the_legs_paths_and_positions() {
     let seen = seen.unwrap();
     assert_eq!(action, REDIRECT);
     assert_eq!(seen.payload, send(1, 50, &out_block(2)));
-    assert_eq!(seen.to, stage.ours[2].peer_addr().unwrap().port());
-    assert_eq!(seen.from, stage.ours[2].local_addr().unwrap().port());
+    assert_eq!(seen.to, stage.ours[2].peer_addr().unwrap());
+    assert_eq!(seen.from, stage.ours[2].local_addr().unwrap());
     assert_eq!(seen.seq, before[2].connection.transmit.highest);
     assert_eq!(seen.ack, before[2].connection.receive.next);
     assert_eq!(seen.options[..4], [1, 1, 8, 10]);
@@ -61,17 +115,14 @@ fn a_copy_is_the_message_with_the_legs_paths_and_positions() {
     assert_eq!(header.position, before[0].connection.receive.next);
 }
 
-#[test]
-fn sack_blocks_are_blanked_while_positions_differ() {
-    let Some(lab) = Lab::new(lab::loopback) else { return };
-    let Some(mut stage) = Stage::armed(&lab) else { return };
+fn sack_blocks_are_blanked_while_positions_differ(lab: &Lab, stage: &mut Stage) {
     let sack = |stage: &Stage| stage.peer(1).flags(ACK).window(50).sack(5, 9);
-    let frame = sack(&stage);
+    let frame = sack(stage);
     let (_, _, seen) = lab.in_relay(|| stage.judge(Way::In, &frame));
     assert_eq!(seen.unwrap().options[12..16], [1, 1, 5, 10]);
     let frame = stage.peer(0).payload(&hello());
     lab.in_relay(|| stage.judge(Way::In, &frame));
-    let frame = sack(&stage).window(500);
+    let frame = sack(stage).window(500);
     let (action, counted, seen) = lab.in_relay(|| stage.judge(Way::In, &frame));
     assert_eq!((action, &seen.unwrap().options[12..]), (NEXT, &[1; 12][..]), "{counted:?}");
     assert!(counted.contains(&Count::Total(Total::Sack)));
@@ -97,10 +148,7 @@ fn the_latest_timestamp_is_echoed() {
     assert_eq!(stage.slot(0).link.stamp_recent, 1500);
 }
 
-#[test]
-fn a_second_message_is_answered_by_an_ack() {
-    let Some(lab) = Lab::new(lab::loopback) else { return };
-    let Some(mut stage) = Stage::armed(&lab) else { return };
+fn a_second_message_is_answered_by_an_ack(lab: &Lab, stage: &mut Stage) {
     for (number, wanted) in [(1, DROP), (2, REDIRECT)] {
         let frame = stage.peer(2).payload(&ok(number, &in_block(2)));
         let (action, counted, seen) = lab.in_relay(|| stage.judge(Way::In, &frame));
@@ -118,10 +166,7 @@ fn a_second_message_is_answered_by_an_ack() {
     assert_eq!(seen.unwrap().ack, stage.slot(2).connection.receive.next);
 }
 
-#[test]
-fn the_kernel_socket_hears_of_its_own_octets() {
-    let Some(lab) = Lab::new(lab::loopback) else { return };
-    let Some(mut stage) = Stage::new(&lab) else { return };
+fn the_kernel_socket_hears_of_its_own_octets(lab: &Lab, stage: &mut Stage) {
     // It sent three octets; their acknowledgement rides on a message.
     let frame = stage.kernel(0).payload(b"abc");
     lab.in_relay(|| stage.judge(Way::Out, &frame));
@@ -141,10 +186,7 @@ fn the_kernel_socket_hears_of_its_own_octets() {
     assert_eq!(seen.options[4..8], 1000_u32.to_be_bytes());
 }
 
-#[test]
-fn a_kernel_socket_that_repeats_gets_a_probe() {
-    let Some(lab) = Lab::new(lab::loopback) else { return };
-    let Some(mut stage) = Stage::new(&lab) else { return };
+fn a_kernel_socket_that_repeats_gets_a_probe(lab: &Lab, stage: &mut Stage) {
     let frame = stage.kernel(1).payload(b"abcdef");
     lab.in_relay(|| stage.judge(Way::Out, &frame));
     for n in 0..3 {
@@ -166,10 +208,7 @@ fn a_kernel_socket_that_repeats_gets_a_probe() {
     assert_eq!(seen.seq, stage.slot(1).connection.transmit.acked.wrapping_sub(1));
 }
 
-#[test]
-fn a_leg_that_cannot_take_a_copy_misses_it_alone() {
-    let Some(lab) = Lab::new(lab::loopback) else { return };
-    let Some(mut stage) = Stage::armed(&lab) else { return };
+fn a_leg_that_cannot_take_a_copy_misses_it_alone(lab: &Lab, stage: &mut Stage) {
     stage.ask(Op::Take, 1, 0, 0);
     let frame = stage.peer(0).payload(&hello());
     let (action, counted, _) = lab.in_relay(|| stage.judge(Way::In, &frame));
@@ -187,10 +226,7 @@ fn a_leg_that_cannot_take_a_copy_misses_it_alone() {
     assert!(stage.ask(Op::ArmLeg, 1, written, 1).armed());
 }
 
-#[test]
-fn a_full_log_passes_the_message_up() {
-    let Some(lab) = Lab::new(lab::loopback) else { return };
-    let Some(mut stage) = Stage::armed(&lab) else { return };
+fn a_full_log_passes_the_message_up(lab: &Lab, stage: &mut Stage) {
     let size = u64::from(DatapathSettings::default().source_octets);
     let most = size / hello().len() as u64;
     let mut consumed = 0;

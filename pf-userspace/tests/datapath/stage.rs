@@ -2,18 +2,18 @@
 
 use std::{net::TcpStream, os::fd::AsFd};
 
-use pf::fastpath::{Datapath, DatapathCounts, DatapathSettings, LegPlan, Way};
+use pf::fastpath::{Datapath, DatapathSettings, LegPlan, Way};
 use pf_common::{
-    maps::{ControlRow, Count, Op, Slot, Total},
-    splice::{Cause, KernelVerdict, PeerVerdict},
-    whole::Content,
+    maps::{ControlRow, Count, Op, Slot},
+    splice::{Arm, Cause},
 };
 
 use super::{
     datapath_with,
-    frames::{Frame, Seen},
+    frames::{ACK, Frame, Seen},
     lab::Lab,
-    message::{alike_in_block, alike_out_block, in_block, out_block, send, session},
+    message::{alike_in_block, alike_out_block, in_block, ok, out_block, send, session},
+    shown::{Shown, counted},
 };
 
 /// The programs' answers.
@@ -29,25 +29,51 @@ struct Paths {
     long: bool,
 }
 
+const PATHS: Paths = Paths { in_block, out_block, long: false };
+const ALIKE: Paths = Paths { in_block: alike_in_block, out_block: alike_out_block, long: true };
+
 /// An originator (0), a far end (1), a device (2): registered, learned, and armed.
 pub(crate) struct Stage {
     pub(crate) datapath: Datapath,
     pub(crate) ours: Vec<TcpStream>,
     _peers: Vec<TcpStream>,
     pub(crate) connections: Vec<u32>,
+    /// All that was ever shown on it.
+    shown: Vec<Shown>,
 }
 
 impl Stage {
+    /// Slow in all roles.
     pub(crate) fn new(lab: &Lab) -> Option<Stage> {
-        Stage::with(lab, Paths { in_block, out_block, long: false })
+        Stage::with(lab, PATHS, DatapathSettings::default())
     }
 
-    fn with(lab: &Lab, paths: Paths) -> Option<Stage> {
-        let settings = DatapathSettings { connections: 64, legs: 64, ..DatapathSettings::default() };
-        let datapath = datapath_with(&settings)?;
+    /// The same before anybody has sent anything.
+    pub(crate) fn unlearned(lab: &Lab) -> Option<Stage> {
+        Stage::build(lab, PATHS, DatapathSettings::default())
+    }
+
+    fn with(lab: &Lab, paths: Paths, settings: DatapathSettings) -> Option<Stage> {
+        let mut stage = Stage::build(lab, paths, settings)?;
+        lab.in_relay(move || {
+            for n in 0..3 {
+                // A packet each way teaches how the peer is reached.
+                let frame = stage.kernel(n);
+                stage.judge(Way::Out, &frame);
+                let frame = stage.peer(n);
+                stage.judge(Way::In, &frame);
+            }
+            stage.shown.clear();
+            Some(stage)
+        })
+    }
+
+    fn build(lab: &Lab, paths: Paths, settings: DatapathSettings) -> Option<Stage> {
+        let datapath = datapath_with(&DatapathSettings { connections: 64, legs: 64, ..settings })?;
         let (peers, ours): (Vec<_>, Vec<_>) = lab.connect(3).into_iter().unzip();
         lab.in_relay(move || {
-            let mut stage = Stage { datapath, ours, _peers: peers, connections: Vec::new() };
+            let (connections, shown) = (Vec::new(), Vec::new());
+            let mut stage = Stage { datapath, ours, _peers: peers, connections, shown };
             for ours in &stage.ours {
                 let registered = stage.datapath.register(ours.as_fd()).unwrap();
                 stage.connections.push(registered.connection);
@@ -65,11 +91,6 @@ impl Stage {
                     targets: if n == 0 { vec![legs[1], legs[2]] } else { Vec::new() },
                 };
                 stage.datapath.set_leg(legs[n], &plan).unwrap();
-                // A packet each way teaches how the peer is reached.
-                let frame = Frame::of_kernel(&stage.ours[n], &stage.slot(n));
-                stage.judge(Way::Out, &frame);
-                let frame = Frame::from_peer(&stage.ours[n], &stage.slot(n));
-                stage.judge(Way::In, &frame);
             }
             Some(stage)
         })
@@ -80,9 +101,37 @@ impl Stage {
         Stage::new(lab)?.arm()
     }
 
+    /// The same, with a log of one page.
+    pub(crate) fn with_a_tiny_log(lab: &Lab) -> Option<Stage> {
+        let settings = DatapathSettings { ring_octets: 4096, ..DatapathSettings::default() };
+        Stage::with(lab, PATHS, settings)?.arm()
+    }
+
     /// The same, with paths of one length.
     pub(crate) fn armed_for_long(lab: &Lab) -> Option<Stage> {
-        Stage::with(lab, Paths { in_block: alike_in_block, out_block: alike_out_block, long: true })?.arm()
+        Stage::with(lab, ALIKE, DatapathSettings::default())?.arm()
+    }
+
+    /// Everything armed, and a message and its answers behind it: on each connection the positions of the kernel socket
+    /// differ from those on the wire, both ways.
+    pub(crate) fn moved(lab: &Lab) -> Option<Stage> {
+        let mut stage = Stage::armed(lab)?;
+        lab.in_relay(|| {
+            for (n, payload) in [(0, hello()), (1, ok(1, &in_block(1))), (2, ok(1, &in_block(2)))] {
+                let frame = stage.peer(n).payload(&payload);
+                stage.judge(Way::In, &frame);
+            }
+            for n in 0..3 {
+                let frame = stage.peer(n).flags(ACK);
+                stage.judge(Way::In, &frame);
+                let frame = stage.kernel(n).flags(ACK);
+                stage.judge(Way::Out, &frame);
+                let slot = stage.slot(n);
+                assert!(slot.connection.receive.delta != 0 && slot.connection.transmit.above != 0);
+            }
+        });
+        stage.shown.clear();
+        Some(stage)
     }
 
     fn arm(self) -> Option<Stage> {
@@ -90,7 +139,29 @@ impl Stage {
         for n in 0..3 {
             assert!(stage.arm_leg(n) && stage.arm_source(n));
         }
+        stage.shown.clear();
         Some(stage)
+    }
+
+    /// The state of all three, to go back to.
+    pub(crate) fn slots(&self) -> Vec<Slot> {
+        (0..3).map(|n| self.slot(n)).collect()
+    }
+
+    /// Everything as it was, with an empty log.
+    pub(crate) fn restore(&mut self, slots: &[Slot]) {
+        for (connection, slot) in self.connections.iter().zip(slots) {
+            self.datapath.put_slot(*connection, slot).unwrap();
+        }
+        self.datapath.read_log(&mut |_, _| {});
+        self.shown.clear();
+    }
+
+    /// Changes a connection's state behind the programs' back.
+    pub(crate) fn change(&mut self, n: usize, change: impl FnOnce(&mut Slot)) {
+        let mut slot = self.slot(n);
+        change(&mut slot);
+        self.datapath.put_slot(self.connections[n], &slot).unwrap();
     }
 
     pub(crate) fn slot(&self, n: usize) -> Slot {
@@ -98,20 +169,41 @@ impl Stage {
     }
 
     pub(crate) fn ask(&mut self, op: Op, n: usize, a: u32, b: u32) -> ControlRow {
-        let mut rows = [ControlRow::new(op, self.connections[n], a, b)];
+        self.ask_of(self.connections[n], op, a, b)
+    }
+
+    /// The same of any number.
+    pub(crate) fn ask_of(&mut self, connection: u32, op: Op, a: u32, b: u32) -> ControlRow {
+        let mut rows = [ControlRow::new(op, connection, a, b)];
+        let before = self.datapath.counts().unwrap();
         self.datapath.batch(&mut rows).unwrap();
+        let after = self.datapath.counts().unwrap();
+        if matches!(op, Op::ArmLeg | Op::ArmSource) {
+            self.shown.push(Shown::Answer(rows[0].answer));
+        }
+        self.note(&counted(&before, &after));
         rows[0]
     }
 
-    pub(crate) fn arm_leg(&mut self, n: usize) -> bool {
+    /// The answer to the wish for a fast leg, of somebody who has written everything.
+    pub(crate) fn wish_leg(&mut self, n: usize) -> u32 {
         let written = self.slot(n).connection.transmit.kernel_next;
         let misses = self.slot(n).connection.leg.misses;
-        self.ask(Op::ArmLeg, n, written, misses).armed()
+        self.ask(Op::ArmLeg, n, written, misses).answer
+    }
+
+    /// The answer to the wish for a fast source, of somebody who has read everything.
+    pub(crate) fn wish_source(&mut self, n: usize) -> u32 {
+        let receive = self.slot(n).connection.receive;
+        self.ask(Op::ArmSource, n, receive.next.wrapping_sub(receive.delta), 0).answer
+    }
+
+    pub(crate) fn arm_leg(&mut self, n: usize) -> bool {
+        self.wish_leg(n) == Arm::Armed as u32
     }
 
     pub(crate) fn arm_source(&mut self, n: usize) -> bool {
-        let receive = self.slot(n).connection.receive;
-        self.ask(Op::ArmSource, n, receive.next.wrapping_sub(receive.delta), 0).armed()
+        self.wish_source(n) == Arm::Armed as u32
     }
 
     pub(crate) fn peer(&self, n: usize) -> Frame {
@@ -128,21 +220,48 @@ impl Stage {
         let (action, octets) = self.datapath.judge(way, &frame.octets(), frame.segment).unwrap();
         let after = self.datapath.counts().unwrap();
         let seen = (action != DROP && !frame.spoilt).then(|| Seen::read(&octets));
-        (action, counted(&before, &after), seen)
+        let counted = counted(&before, &after);
+        self.note(&counted);
+        (action, counted, seen)
+    }
+
+    /// What was counted just now, and why the three are not fast, as their states tell.
+    fn note(&mut self, counted: &[Count]) {
+        let mut shown: Vec<Shown> = counted.iter().map(|count| Shown::Count(*count)).collect();
+        for n in 0..3 {
+            let connection = self.slot(n).connection;
+            shown.extend([connection.leg.cause, connection.source.cause].map(Shown::State));
+        }
+        shown.retain(|shown| *shown != Shown::State(Cause::Clear));
+        self.shown.extend(shown);
+    }
+
+    /// Insists that all of this was shown.
+    pub(crate) fn demand(&self, what: &str, wanted: &[Shown]) {
+        for wanted in wanted {
+            assert!(self.shown.contains(wanted), "{what}: no {wanted:?} in {:?}", self.shown);
+        }
     }
 }
 
-pub(crate) fn every_count() -> Vec<Count> {
-    let mut all: Vec<Count> = PeerVerdict::ALL.iter().map(|v| Count::Peer(*v)).collect();
-    all.extend(KernelVerdict::ALL.iter().map(|v| Count::Kernel(*v)));
-    all.extend(Cause::ALL.iter().map(|v| Count::Cause(*v)));
-    all.extend(Content::ALL.iter().map(|v| Count::Content(*v)));
-    all.extend(Total::ALL.iter().map(|v| Count::Total(*v)));
-    all
+/// Several frames on a stage.
+pub(crate) struct Scene {
+    pub(crate) what: &'static str,
+    pub(crate) stage: fn(&Lab) -> Option<Stage>,
+    pub(crate) play: fn(&Lab, &mut Stage),
+    /// What must be seen on the stage when it is over.
+    pub(crate) shows: &'static [Shown],
 }
 
-pub(crate) fn counted(before: &DatapathCounts, after: &DatapathCounts) -> Vec<Count> {
-    every_count().into_iter().filter(|count| after.get(*count) > before.get(*count)).collect()
+pub(crate) fn play(hosts: fn(usize) -> String, scenes: &[Scene]) {
+    let Some(lab) = Lab::new(hosts) else { return };
+    for scene in scenes {
+        let Some(mut stage) = (scene.stage)(&lab) else { return };
+        // Named by the output of a test that fails.
+        eprintln!("{}", scene.what);
+        (scene.play)(&lab, &mut stage);
+        stage.demand(scene.what, scene.shows);
+    }
 }
 
 /// A good SEND of the originator.

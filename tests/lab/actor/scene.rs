@@ -48,6 +48,8 @@ pub struct SceneOptions {
     pub more: String,
     /// Users beside alice: address, user name, password.
     pub others: Vec<(String, String, String)>,
+    /// A program that runs `pf`, with its arguments.
+    pub under: Vec<String>,
 }
 
 impl Default for SceneOptions {
@@ -69,6 +71,7 @@ impl Default for SceneOptions {
             datapath: String::new(),
             more: String::new(),
             others: Vec::new(),
+            under: Vec::new(),
         }
     }
 }
@@ -137,6 +140,7 @@ impl Scene {
         pf.user = options.user;
         pf.more = format!("[store]\n{}\n[datapath]\n{}\n{}\n", options.store, options.datapath, options.more);
         pf.users.extend(options.others);
+        pf.under = options.under;
         let pf = Pf::start(&pf)?;
         for (_, address) in &pf.sip {
             trace.name_socket(*address, "pf");

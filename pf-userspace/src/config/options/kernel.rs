@@ -79,10 +79,10 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         "datapath.single_messages",
         Kind::Integer(0, 1000, "messages"),
         "5",
-        "A session takes the fast path when one of its two ends has sent so many messages one by one. Where several come \
-         at once before that, or one in parts, the number doubles, up to eight times: such messages are cheaper in \
-         userspace, and the kernel does not even look at their packets. 0: at once. `pf maps set` changes it at once, for \
-         sessions that are not in the fast path yet.",
+        "A session takes the fast path when one of its two ends has sent so many messages one by one. Each time \
+         that several come at once before that, or one in parts, it has to send as many more, up to four times as many in \
+         all: such messages are cheaper in userspace, and the kernel does not even look at their packets. 0: at once. `pf \
+         maps set` changes it at once, for sessions that are not in the fast path yet.",
     ),
     option(
         "datapath.backoff_octets",

@@ -68,7 +68,7 @@ impl Switch {
                 }
             };
         self.count_in(from, head.len, true);
-        self.count_passed(id);
+        self.count_passed(id, head.byte_range);
         self.learn_block(from, input.get(at + head.start_line..at + head.fields).unwrap_or(&[]));
         self.begin(id, from, head, &input[at..]);
         self.record_frame(id, from, head);

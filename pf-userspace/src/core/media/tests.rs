@@ -3,6 +3,7 @@
 mod fast;
 mod intercept;
 mod late;
+mod many;
 mod stuck;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,9 @@ pub enum FastPathError {
     #[error("Linux {0} is too old for the fast path: it needs {1} or later")]
     OldKernel(String, &'static str),
     /// A capability is missing.
-    #[error("the fast path needs the capability {0}: run pf as root, or give it to pf")]
+    #[error(
+        "the fast path needs the capability {0}: run pf as root, or give it to pf (packaging/pf-kernel.conf for systemd)"
+    )]
     Capability(&'static str),
     /// The kernel does not take the programs.
     #[error("the kernel does not load the fast path: {0}")]

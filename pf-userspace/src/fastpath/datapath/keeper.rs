@@ -27,7 +27,14 @@ impl Keeper {
     pub(super) fn start(links: &[FdLink]) -> io::Result<Keeper> {
         let links = links.iter().map(descriptor).collect::<io::Result<Vec<RawFd>>>()?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg(WORD).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+        // As what it is, in lists of processes.
+        command
+            .arg0("pf")
+            .arg(WORD)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .current_dir("/");
         let inherit = move || {
             for link in &links {
                 // SAFETY: the child's own table of descriptors; fcntl is async-signal-safe.

@@ -211,6 +211,12 @@ impl Datapath {
         load::judge(&mut self.ebpf, way, frame, segment)
     }
 
+    /// Writes a connection's state: a moment that passes too quickly to be met otherwise.
+    #[doc(hidden)]
+    pub fn put_slot(&mut self, connection: u32, slot: &Slot) -> io::Result<()> {
+        register::put_slot(self, connection, slot)
+    }
+
     /// From now on the programs stay attached for a moment when this process dies, so that peers understand the ends
     /// of their connections. For the `pf` binary only, which knows how to.
     pub fn outlive(&mut self) {

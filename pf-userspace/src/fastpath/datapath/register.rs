@@ -256,11 +256,9 @@ fn erase(datapath: &mut Datapath, connection: u32, key: &FlowKey) {
             let _ = flows.remove(&Wire(*key));
         }
     }
-    if let Ok(mut slot) = slot(datapath, connection)
-        && let Ok(mut slots) = load::typed_mut::<Array<_, Wire<Slot>>>(&mut datapath.ebpf, names::CONNECTIONS)
-    {
+    if let Ok(mut slot) = slot(datapath, connection) {
         slot.generation = 0;
-        let _ = slots.set(connection, Wire(slot), BPF_F_LOCK);
+        let _ = put_slot(datapath, connection, &slot);
     }
     datapath.connections.numbers.give_back(connection);
 }
@@ -269,6 +267,13 @@ pub(super) fn slot(datapath: &Datapath, connection: u32) -> io::Result<Slot> {
     let slots: Array<_, Wire<Slot>> =
         load::typed(&datapath.ebpf, names::CONNECTIONS).map_err(io::Error::other)?;
     slots.get(&connection, BPF_F_LOCK).map(|Wire(slot)| slot).map_err(io_error)
+}
+
+/// Writes a connection's state as it was read, or otherwise.
+pub(super) fn put_slot(datapath: &mut Datapath, connection: u32, slot: &Slot) -> io::Result<()> {
+    let mut slots: Array<_, Wire<Slot>> =
+        load::typed_mut(&mut datapath.ebpf, names::CONNECTIONS).map_err(io::Error::other)?;
+    slots.set(connection, Wire(*slot), BPF_F_LOCK).map_err(io_error)
 }
 
 /// Attaches the programs to the interfaces that the flow's packets can come by.

@@ -81,7 +81,7 @@ impl Splice {
         stream: StreamId,
         wait: Duration,
     ) {
-        let plan = switch.plan(stream);
+        let mut plan = switch.plan(stream);
         if let Some(group) = self.streams.get(stream.index()).copied().flatten().map(|(_, group)| group) {
             let same = |group: &super::Group| group.stream == stream && plan.as_ref() == Ok(&group.plan);
             if self.groups.get(group).is_some_and(same) {
@@ -89,6 +89,9 @@ impl Splice {
                 return;
             }
             self.dissolve(now, switch, group);
+        } else {
+            // Whoever was worth it once stays: positions are translated for good.
+            plan = plan.and_then(|plan| switch.worth_it(stream).map(|()| plan));
         }
         let formed = plan.and_then(|plan| self.form(now, switch, sockets, stream, plan));
         if let Err(why) = formed {
@@ -108,10 +111,19 @@ impl Splice {
         stream: StreamId,
         plan: Plan,
     ) -> Result<(), Why> {
-        // A connection that is in the middle of something comes another time; the others need not wait for that.
-        let registered: Vec<Result<u32, Why>> =
-            plan.legs.iter().map(|leg| self.register(sockets, leg.conn)).collect();
-        let numbers = registered.into_iter().collect::<Result<Vec<u32>, Why>>()?;
+        let mut numbers = Vec::with_capacity(plan.legs.len());
+        let mut settling = false;
+        for leg in &plan.legs {
+            match self.register(sockets, leg.conn) {
+                Ok(number) => numbers.push(number),
+                // It is in the middle of something and comes another time; the others need not wait for that.
+                Err(Why::Settling) => settling = true,
+                Err(why) => return Err(why),
+            }
+        }
+        if settling {
+            return Err(Why::Settling);
+        }
         let mut legs = Vec::with_capacity(plan.legs.len());
         let written = self.write_legs(&plan, &numbers, &mut legs);
         if let Err(why) = written {

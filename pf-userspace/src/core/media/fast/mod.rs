@@ -25,7 +25,7 @@ pub use self::{
     view::LegPath,
     why::Why,
 };
-use pf_common::splice::MAX_LEGS;
+use pf_common::{msrp::ByteRange, splice::MAX_LEGS};
 
 use super::{ConnId, LegId, StreamId, Switch, connection::Reading};
 use crate::core::event::MediaCommand;
@@ -83,8 +83,28 @@ impl Switch {
     }
 
     fn all_plans_changed(&mut self) {
-        let streams: Vec<StreamId> = self.streams.iter().map(|(id, _)| id).collect();
-        streams.into_iter().for_each(|stream| self.plan_changed(stream));
+        if let Some(books) = &mut self.books {
+            books.changed = self.streams.iter().map(|(id, _)| id).collect();
+        }
+    }
+
+    /// Do the programs save anything, with peers that write as those of this stream do?
+    ///
+    /// # Errors
+    /// Nobody knows yet, or they would not.
+    pub fn worth_it(&self, stream: StreamId) -> Result<(), Why> {
+        let at_once = self.books.as_ref().is_none_or(|books| books.single_messages == 0);
+        let stream = self.streams.get(stream).ok_or(Why::LegsMissing)?;
+        let primaries = stream.originator.iter().chain(&stream.far);
+        let habits: Vec<Habit> =
+            primaries.filter_map(|leg| Some(self.conns.get(self.legs.get(*leg)?.conn?)?.habit)).collect();
+        if at_once || habits.iter().any(|habit| habit.is_steady()) {
+            Ok(())
+        } else if habits.iter().any(|habit| habit.is_batched()) {
+            Err(Why::Pipelined)
+        } else {
+            Err(Why::New)
+        }
     }
 
     /// Streams whose plan may have changed since the last call.
@@ -166,10 +186,11 @@ impl Switch {
     }
 
     /// Userspace carries a SEND of this connection.
-    pub(super) fn count_passed(&mut self, conn: ConnId) {
+    pub(super) fn count_passed(&mut self, conn: ConnId, range: Option<ByteRange>) {
         if let (Some(books), Some(conn)) = (&mut self.books, self.conns.get_mut(conn)) {
             books.passed[conn.why.index()] += 1;
-            conn.habit.begins();
+            let short = |range: ByteRange| range.start == 1 && range.total.is_some_and(|all| all <= LONG_MAX);
+            conn.habit.begins(range.is_some_and(short));
         }
     }
 

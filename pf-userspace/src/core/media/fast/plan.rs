@@ -2,7 +2,7 @@
 
 use pf_common::{msrp::Uri, splice::MAX_LEGS};
 
-use super::{Habit, Why};
+use super::Why;
 use crate::core::{
     event::LegRole,
     media::{
@@ -74,16 +74,12 @@ impl Switch {
         if ids.len() > MAX_LEGS || ids.len() > copies.saturating_add(1) {
             return Err(Why::ManyLegs);
         }
-        let mut habits = Vec::with_capacity(2);
         let mut legs = Vec::with_capacity(ids.len());
         let mut families = Vec::with_capacity(ids.len());
         for (place, id) in ids.iter().enumerate() {
             let leg = self.legs.get(*id).ok_or(Why::LegsMissing)?;
             let (conn, is_v4) = self.own_connection(leg)?;
             families.push(is_v4);
-            if place < 2 {
-                habits.extend(self.conns.get(conn).map(|conn| conn.habit));
-            }
             let targets = targets(stream, place, ids.len());
             legs.push(planned(leg, *id, conn, place, targets)?);
         }
@@ -97,19 +93,7 @@ impl Switch {
         for (leg, long) in legs.iter_mut().zip(long) {
             leg.long = long;
         }
-        self.worth_it(&habits).map(|()| Plan { legs })
-    }
-
-    /// Does a primary leg's peer write a message at a time, so that the programs save something?
-    fn worth_it(&self, habits: &[Habit]) -> Result<(), Why> {
-        let at_once = self.books.as_ref().is_none_or(|books| books.single_messages == 0);
-        if at_once || habits.iter().any(|habit| habit.is_steady()) {
-            Ok(())
-        } else if habits.iter().any(|habit| habit.is_batched()) {
-            Err(Why::Pipelined)
-        } else {
-            Err(Why::New)
-        }
+        Ok(Plan { legs })
     }
 
     /// May the messages of this leg be as long as the programs can carry them?
