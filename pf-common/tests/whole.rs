@@ -75,6 +75,11 @@ fn good(body: &str) -> Vec<u8> {
     message(&format!("Message-ID: m1\r\nByte-Range: 1-{n}/{n}\r\nContent-Type: message/cpim\r\n"), body)
 }
 
+/// Is there a type of which the programs must not carry anything?
+fn speaks_of_external(octets: &[u8]) -> bool {
+    octets.windows(13).any(|some| some.eq_ignore_ascii_case(b"external-body"))
+}
+
 /// What the full grammar says of the same octets.
 fn agrees(payload: &[u8], content: Content, any_type: bool) {
     let Parsed::Head(head) = Head::parse(payload) else { panic!("no head: {payload:?}") };
@@ -99,6 +104,7 @@ fn agrees(payload: &[u8], content: Content, any_type: bool) {
     assert!(head.byte_range == range(n) || head.byte_range == range(None), "{:?}", head.byte_range);
     let kind = head.content_type.expect("no content type");
     assert!(any_type || kind.eq_ignore_ascii_case(b"message/cpim"));
+    assert!(!speaks_of_external(kind) && !speaks_of_external(&body[..length]));
     assert!(!body[..length].windows(7).any(|seven| seven == b"-------"));
 }
 
@@ -208,10 +214,36 @@ fn each_reason_has_a_message() {
             Err(Content::End),
         ),
         ("seven dashes", text(&good("abc-------def")), Err(Content::Dashes)),
+        (
+            "a body that is somewhere else",
+            text(&good("Content-type: Message/External-Body; access-type=URL; URL=\"x\"\r\n\r\n")),
+            Err(Content::External),
+        ),
+        (
+            "the same without a wrapper",
+            text(&message(&format!("{n}Content-Type: message/external-body; x=y\r\n"), "hello")),
+            Err(Content::External),
+        ),
+        (
+            "a body beside others",
+            text(&good("an external\r\n-body, some-body, external-bodice")),
+            Ok(Content::Send),
+        ),
     ] {
         assert_eq!(judge(payload.as_bytes(), false, b'-'), wanted, "{what}");
         if let Ok(content) = wanted {
             agrees(payload.as_bytes(), content, false);
+        }
+    }
+}
+
+/// Wherever it stands in the body.
+#[test]
+fn an_external_body_is_never_taken() {
+    for before in 0..200 {
+        for behind in 0..4 {
+            let body = format!("{}message/external-body{}", "-x".repeat(before), "-".repeat(behind));
+            assert_eq!(judge(&good(&body), true, b'-'), Err(Content::External), "{before} {behind}");
         }
     }
 }

@@ -24,6 +24,7 @@ mod an_operator_sees_and_tunes_the_fast_path;
 mod anonymity_needs_permission;
 mod asserted_services_pass_or_are_refused;
 mod barred_user_gets_403_127;
+mod bodies_that_are_elsewhere_go_through_userspace;
 mod calls_survive_loss;
 mod changes_may_collide;
 mod changes_of_interworked_sessions;

@@ -15,7 +15,7 @@ pub use splice::*;
 
 /// Version of these files. It rises with every change of a key, a value or a meaning; programs do nothing with
 /// settings of another version.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// Names of the maps, as the object has them.
 pub mod names {

@@ -37,6 +37,9 @@ counted! {
         End => "end",
         /// Dashes in the body that could be an end-line.
         Dashes => "dashes",
+        /// A body that is somewhere else, or speaks of one (`message/external-body`): whether it has to be fetched is
+        /// not for the programs to say.
+        External => "external-body",
         /// The TCP checksum does not hold.
         Checksum => "checksum",
         /// The payload could not be read.

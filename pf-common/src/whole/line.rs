@@ -58,6 +58,7 @@ pub(super) fn verdict(scan: &Scan) -> Result<(), Content> {
             n if n == Content::Range as u32 => Content::Range,
             n if n == Content::Report as u32 => Content::Report,
             n if n == Content::Type as u32 => Content::Type,
+            n if n == Content::External as u32 => Content::External,
             _ => Content::NoBody,
         });
     }
@@ -93,9 +94,7 @@ fn field<R: Reader>(reader: &R, scan: &mut Scan, end: u32) -> Result<(), Content
             RANGE
         }
         12 if name == text(b"content-") && more == text(b"type") => {
-            if !content_type(reader, value, end, scan.any_type != 0) {
-                return Err(Content::Type);
-            }
+            content_type(reader, value, end, scan.any_type != 0)?;
             TYPE
         }
         14 if name == text(b"failure-") && more == text(b"report") => {
@@ -127,12 +126,18 @@ fn is<R: Reader>(reader: &R, value: u32, end: u32, wanted: &[u8]) -> bool {
 }
 
 #[inline(always)]
-fn content_type<R: Reader>(reader: &R, value: u32, end: u32, any: bool) -> bool {
-    if any {
-        return end > value && reader.octet(value).is_ascii_alphanumeric();
-    }
+fn content_type<R: Reader>(reader: &R, value: u32, end: u32, any: bool) -> Result<(), Content> {
     let (first, second) = (lower(reader.word(value)), lower(reader.word(value.wrapping_add(8))));
-    end.wrapping_sub(value) == 12 && first == text(b"message/") && cut(second, 4) == text(b"cpim")
+    let is_message = first == text(b"message/");
+    let good = if any {
+        end > value && reader.octet(value).is_ascii_alphanumeric()
+    } else {
+        end.wrapping_sub(value) == 12 && is_message && cut(second, 4) == text(b"cpim")
+    };
+    if is_message && second == text(b"external") {
+        return Err(Content::External);
+    }
+    if good { Ok(()) } else { Err(Content::Type) }
 }
 
 /// N of `1-N/N`, or of `1-*/N` from a sender that might have interrupted the chunk and has not; not 0.

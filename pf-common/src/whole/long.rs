@@ -1,7 +1,7 @@
 //! Messages of which only both ends are at hand at once: longer than a segment, in one packet that the interface will
 //! cut (GSO). The body is looked at piece by piece.
 
-use super::{AROUND_TID, Content, Reader, Scan, Start, cut, end_line, lines, no_dashes, text};
+use super::{AROUND_TID, Content, Reader, Scan, Start, body, cut, end_line, lines, text};
 
 /// The longest message, in octets.
 pub const LONG_MAX: u32 = 16_384;
@@ -43,7 +43,7 @@ pub fn send_long<R: Reader>(
 }
 
 /// Whether the part of the body that lies in the piece of the message from octet `at` on, `len` octets that are at
-/// hand, holds nothing that could be taken for an end-line. `at` is a multiple of 8, `len` at most [`WHOLE_MAX`](super::WHOLE_MAX).
+/// hand, holds nothing that is not for the programs. `at` is a multiple of 8, `len` at most [`WHOLE_MAX`](super::WHOLE_MAX).
 #[inline(always)]
 pub fn body_in_piece<R: Reader>(
     reader: &R,
@@ -58,5 +58,5 @@ pub fn body_in_piece<R: Reader>(
     if from >= to {
         return Ok(());
     }
-    no_dashes(reader, from, to, scan)
+    body::look(reader, from, to, scan)
 }

@@ -4,6 +4,7 @@
 //! tested against it (`tests/whole.rs`). What it does not take goes to userspace, so every doubt is a refusal. It is
 //! written for the verifier: it reads words at bounded places, and its loops are steps that the reader repeats.
 
+mod body;
 mod content;
 mod line;
 mod long;
@@ -52,7 +53,7 @@ pub enum Step {
     /// Eight octets of header lines.
     Line,
     /// 64 octets of the body.
-    Dashes,
+    Body,
     /// One more response like the first.
     Again,
 }
@@ -64,7 +65,7 @@ impl Step {
             Step::Ident => IDENT_MAX as u32 + 1,
             // Each line ends in a word of its own.
             Step::Line => WHOLE_MAX / 8 + LINES,
-            Step::Dashes => WHOLE_MAX / 64 + 1,
+            Step::Body => WHOLE_MAX / 64 + 1,
             Step::Again => WHOLE_MAX / WHOLE_MIN + 1,
         }
     }
@@ -75,7 +76,7 @@ impl Step {
         match self {
             Step::Ident => ident(reader, scan),
             Step::Line => line::step(reader, scan),
-            Step::Dashes => dashes(reader, scan),
+            Step::Body => body::step(reader, scan),
             Step::Again => response::again(reader, scan),
         }
     }
@@ -229,7 +230,7 @@ pub fn send<R: Reader>(
     if !end_line(reader, behind + 2, start.tid_len, len) {
         return Err(Content::End);
     }
-    no_dashes(reader, body, behind, scan)
+    body::look(reader, body, behind, scan)
 }
 
 /// Reads the header lines from `fields` on, which end before `end`: where the body begins, and how long it is.
@@ -247,15 +248,6 @@ fn lines<R: Reader>(
     Ok((scan.at, scan.length))
 }
 
-/// Whether nothing from `from` to `to` could be taken for an end-line.
-#[inline(always)]
-fn no_dashes<R: Reader>(reader: &R, from: u32, to: u32, scan: &mut Scan) -> Result<(), Content> {
-    // Seven dashes hold four that begin at a multiple of four.
-    *scan = Scan { at: from & !7, end: to, ..Scan::default() };
-    reader.repeat(Step::Dashes, scan);
-    if scan.state == DONE { Ok(()) } else { Err(Content::Dashes) }
-}
-
 /// One octet of a transaction id.
 #[inline(always)]
 fn ident<R: Reader>(reader: &R, scan: &mut Scan) -> bool {
@@ -264,27 +256,4 @@ fn ident<R: Reader>(reader: &R, scan: &mut Scan) -> bool {
         return true;
     }
     false
-}
-
-/// Looks for four dashes in a row in 64 octets of the body.
-#[inline(always)]
-fn dashes<R: Reader>(reader: &R, scan: &mut Scan) -> bool {
-    const FOUR: u32 = 0x2d2d_2d2d;
-    let (at, end) = (scan.at, scan.end);
-    if at >= end {
-        return scan.done();
-    }
-    let mut ahead = 0;
-    while ahead < 64 {
-        let place = at.wrapping_add(ahead);
-        let word = reader.word(place);
-        let first = word as u32 == FOUR && place.wrapping_add(4) <= end;
-        let second = (word >> 32) as u32 == FOUR && place.wrapping_add(8) <= end;
-        if first || second {
-            return scan.refuse(Content::Dashes);
-        }
-        ahead += 8;
-    }
-    scan.at = at.wrapping_add(64);
-    true
 }

@@ -50,7 +50,7 @@ impl Reader for Payload {
         let run = match step {
             Step::Ident => ident,
             Step::Line => line,
-            Step::Dashes => dashes,
+            Step::Body => body,
             Step::Again => again,
         };
         // SAFETY: the callback takes what it is given here; it ends with this call.
@@ -68,7 +68,7 @@ struct Walk {
 
 type Callback = unsafe extern "C" fn(u32, *mut Walk) -> i64;
 
-const _: [Callback; 4] = [ident, line, dashes, again];
+const _: [Callback; 4] = [ident, line, body, again];
 
 unsafe extern "C" fn ident(_: u32, walk: *mut Walk) -> i64 {
     // SAFETY: what `repeat` passed.
@@ -80,9 +80,9 @@ unsafe extern "C" fn line(_: u32, walk: *mut Walk) -> i64 {
     unsafe { run(Step::Line, &*walk) }
 }
 
-unsafe extern "C" fn dashes(_: u32, walk: *mut Walk) -> i64 {
+unsafe extern "C" fn body(_: u32, walk: *mut Walk) -> i64 {
     // SAFETY: what `repeat` passed.
-    unsafe { run(Step::Dashes, &*walk) }
+    unsafe { run(Step::Body, &*walk) }
 }
 
 unsafe extern "C" fn again(_: u32, walk: *mut Walk) -> i64 {

@@ -183,8 +183,9 @@ mod tests {
             fs::write(folder.join("FLOWS"), "").unwrap();
             folder
         };
-        let (dead, old, living) = (folder("v3/0"), folder("v1/7"), folder("v3/1"));
-        let (other, named) = (folder("other/0"), folder("v3/mine"));
+        let current = |name: &str| format!("v{SCHEMA}/{name}");
+        let (dead, old, living) = (folder(&current("0")), folder("v1/7"), folder(&current("1")));
+        let (other, named) = (folder("other/0"), folder(&current("mine")));
         let lock = File::open(&living).unwrap();
         lock.lock().unwrap();
         sweep(&root);

@@ -62,6 +62,16 @@ fn table() -> Vec<Case> {
             &[LEFT, C(Content::Type)],
         ),
         (
+            "a body that is somewhere else",
+            |s| {
+                s.peer(0)
+                    .segment(SEGMENT)
+                    .payload(text(&long(2300)).replace("message/cpim", "message/external-body").as_bytes())
+            },
+            NEXT,
+            &[LEFT, C(Content::External)],
+        ),
+        (
             "another end-line",
             |s| s.peer(0).segment(SEGMENT).payload(&with(long(2300), 11, b"9")),
             NEXT,

@@ -224,6 +224,13 @@ fn table() -> Vec<Case> {
             &[LEFT, C(Content::Dashes)],
         ),
         (
+            "a body that is somewhere else",
+            In,
+            |s| s.peer(0).payload(text(&hello()).replace("abcdefghijklm", "External-Body").as_bytes()),
+            GoesOn,
+            &[LEFT, C(Content::External)],
+        ),
+        (
             "a wrong checksum",
             In,
             |s| s.peer(0).payload(&hello()).spoilt(),

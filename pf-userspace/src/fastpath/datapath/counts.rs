@@ -45,6 +45,12 @@ impl DatapathCounts {
     }
 }
 
+/// How many counters the programs have.
+pub(super) fn counters(ebpf: &Ebpf) -> Result<usize, FastPathError> {
+    let map: PerCpuArray<_, u64> = load::typed(ebpf, names::SPLICE_COUNTS)?;
+    Ok(usize::try_from(map.len()).unwrap_or(usize::MAX))
+}
+
 pub(super) fn read(ebpf: &Ebpf) -> Result<DatapathCounts, FastPathError> {
     let map: PerCpuArray<_, u64> = load::typed(ebpf, names::SPLICE_COUNTS)?;
     let one = |count: Count| {

@@ -7,7 +7,7 @@ use aya::{
     maps::{Map, MapData, MapError, RingBuf},
     programs::{ProgramError, SchedClassifier, TestRunOptions},
 };
-use pf_common::maps::{ControlRow, Flow, FlowKey, LegEntry, Op, SCHEMA, SessionKey, Slot, names};
+use pf_common::maps::{ControlRow, Count, Flow, FlowKey, LegEntry, Op, SCHEMA, SessionKey, Slot, names};
 
 use super::{
     super::{GuardError, OBJECT, ProgramInfo, Tables, error::chain, host},
@@ -119,6 +119,10 @@ fn self_check(datapath: &mut Datapath) -> Result<(), FastPathError> {
             "schema {schema} with slots of {slot} octets instead of {} with {}",
             expected.0, expected.1
         )));
+    }
+    let counters = super::counts::counters(&datapath.ebpf)?;
+    if counters != Count::LEN {
+        return Err(FastPathError::SelfCheck(format!("{counters} counters instead of {}", Count::LEN)));
     }
     if rows[0].answer != pf_common::maps::NO_CONNECTION {
         return Err(FastPathError::SelfCheck("a connection that nobody registered".to_owned()));
