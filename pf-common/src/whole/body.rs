@@ -33,15 +33,17 @@ pub(super) fn step<R: Reader>(reader: &R, scan: &mut Scan) -> bool {
     while ahead < STEP {
         let place = at.wrapping_add(ahead);
         let word = reader.word(place);
-        let first = word as u32 == FOUR && place.wrapping_add(4) <= end;
-        let second = (word >> 32) as u32 == FOUR && place.wrapping_add(8) <= end;
-        if first || second {
-            return scan.refuse(Content::Dashes);
-        }
-        // Eight letters come before the dash of `external-body`: it is the first one of its word.
         let dash = find(word, b'-');
-        if dash < 8 && is_external(reader, place.wrapping_add(dash), end) {
-            return scan.refuse(Content::External);
+        if dash < 8 {
+            let first = word as u32 == FOUR && place.wrapping_add(4) <= end;
+            let second = (word >> 32) as u32 == FOUR && place.wrapping_add(8) <= end;
+            if first || second {
+                return scan.refuse(Content::Dashes);
+            }
+            // Eight letters come before the dash of `external-body`: it is the first one of its word.
+            if is_external(reader, place.wrapping_add(dash), end) {
+                return scan.refuse(Content::External);
+            }
         }
         ahead += 8;
     }
