@@ -201,6 +201,8 @@ async fn a_client_that_is_back_gets_the_last_participants_first() -> Result<()> 
         assert_eq!(document.contains(&format!("<user entity=\"{user}\"")), there, "{user}: {document}");
     }
     assert_eq!(back.media.message(SOON).await?.body, missed.body);
+    // What a client has not answered when it is lost comes again.
+    back.media.quiet(QUIET).await?;
     // Whoever does not take such a message gets none.
     lose(&scene, &mut back).await?;
     let mut back = rejoin(scene.a(), &identity).await?.answered(SOON).await?;
